@@ -1,0 +1,33 @@
+//! `GET`: a file, a folder, or an entry of an archive.
+
+use entrepot_kit::{Error, Read, Repository, Request, Response, Result};
+use http::HeaderName;
+
+use crate::upload::is_folder;
+use crate::{archive, listing, media};
+
+const SHA256: HeaderName = HeaderName::from_static("x-checksum-sha256");
+
+/// Answers with what the path leads to.
+pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Result<Response> {
+    let path = request.path.joined();
+    let is_folder_path = request.path.trailing_slash();
+    if let Some(inside) = archive::split(&path, is_folder_path) {
+        return archive::get(&repository, request, inside).await;
+    }
+    if is_folder_path {
+        return listing::get(&repository, request, &path).await;
+    }
+    let Some(mut file) = repository.entry(&path).await? else {
+        // No redirect to the folder: a proxy would keep its listing as if it were this file.
+        let hint = if is_folder(&repository, &path).await? { "; it is a folder, and is listed with a slash behind it" } else { "" };
+        return Err(Error::not_found(format!("there is no file {path:?} in this repository{hint}")));
+    };
+    file.entry.content_type.get_or_insert_with(|| media::by_name(&path).to_owned());
+    let sha256 = file.entry.digest.map(|digest| digest.hex());
+    let response = Response::file(file);
+    Ok(match sha256 {
+        Some(sha256) => response.with_header(SHA256, &sha256),
+        None => response,
+    })
+}

@@ -1,0 +1,450 @@
+//! The façade: all that a format can reach, by a handle that carries what the policy granted.
+//!
+//! [`Facade`] is what the server implements, once for hosted, proxy and group repositories. Formats never see it: they get a
+//! [`Repository`] whose type names the granted action and which has only the methods that this action allows.
+
+use std::collections::HashSet;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Method;
+
+use crate::accounts::{Accounts, Principal};
+use crate::change::{Change, Precondition};
+use crate::digest::{Algorithm, Digests, Sha256Digest};
+use crate::error::{Error, Result};
+use crate::name::Address;
+use crate::records::{Document, File, Index, Kind, Listing, ListingPage, PackageState, ReadSeek, Records, SearchPage, VersionState};
+use crate::route::Action;
+use crate::time::Timestamp;
+
+/// What an action is done to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// The repository as a whole.
+    Repository,
+    /// One package of it.
+    Package(
+        /// Its name.
+        String,
+    ),
+}
+
+/// How a body shall be staged.
+#[derive(Debug, Clone, Default)]
+pub struct StageSpec {
+    /// Hashes besides SHA-256, computed in the same pass.
+    pub algorithms: Vec<Algorithm>,
+    /// At most so many bytes; the server's own limit applies when absent or larger.
+    pub limit: Option<u64>,
+}
+
+/// A body on its way to the store. Dropping it leaves nothing behind.
+#[async_trait]
+pub trait Staging: Send {
+    /// Takes the next bytes. Hashing and writing happen where blocking is allowed.
+    ///
+    /// # Errors
+    /// 413 over the limit; 507 when the disk is full.
+    async fn write(&mut self, bytes: Bytes) -> Result<()>;
+
+    /// Ends the body.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    async fn finish(self: Box<Self>) -> Result<Arc<dyn Staged>>;
+}
+
+/// A staged body: hashed, not yet visible, and gone unless a commit takes it.
+#[async_trait]
+pub trait Staged: Send + Sync {
+    /// Its SHA-256.
+    fn digest(&self) -> Sha256Digest;
+    /// Its length in bytes.
+    fn size(&self) -> u64;
+    /// SHA-256 and the digests that were asked for.
+    fn digests(&self) -> &Digests;
+    /// A reader for blocking code.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    async fn reader(&self) -> Result<Box<dyn ReadSeek>>;
+}
+
+/// A question to upstream registries beyond documents and files: search, advisories, keys.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// `GET` or `POST`.
+    pub method: Method,
+    /// Path and query below the upstream's root.
+    pub path: String,
+    /// Headers to send besides the upstream's credentials.
+    pub headers: Vec<(&'static str, String)>,
+    /// A small body.
+    pub body: Bytes,
+    /// Most bytes that are read of the answer.
+    pub limit: usize,
+}
+
+/// What one upstream answered.
+#[derive(Debug, Clone)]
+pub struct UpstreamAnswer {
+    /// The proxy repository that asked.
+    pub member: Address,
+    /// The status.
+    pub status: http::StatusCode,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A signature by the repository's own key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// Which key.
+    pub key_id: String,
+    /// ASN.1 DER, base64.
+    pub signature: String,
+}
+
+/// A public key for checking signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerificationKey {
+    /// `SHA256:` and the base64 SHA-256 of the key.
+    pub key_id: String,
+    /// SubjectPublicKeyInfo, DER, base64.
+    pub key: String,
+    /// After this, new signatures are made by another key.
+    pub expires: Option<Timestamp>,
+}
+
+/// What the server gives to formats. Use it through [`Repository`].
+#[async_trait]
+pub trait Facade: Send + Sync {
+    /// The repository's address.
+    fn address(&self) -> &Address;
+    /// Hosted, proxy or group.
+    fn kind(&self) -> Kind;
+    /// The repository's settings, as JSON.
+    fn settings(&self) -> &serde_json::Value;
+    /// The time of the request.
+    fn now(&self) -> Timestamp;
+    /// Who asks.
+    fn principal(&self) -> &Principal;
+    /// The caller's account.
+    fn accounts(&self) -> &dyn Accounts;
+    /// Decides one more action for the caller, and audits a refusal.
+    async fn grant(&self, action: Action, resource: &Resource) -> Result<()>;
+
+    /// A file: stored, or fetched.
+    async fn entry(&self, path: &str) -> Result<Option<File>>;
+    /// Paths.
+    async fn entries(&self, listing: &Listing) -> Result<ListingPage>;
+    /// What an index of the package is made of.
+    async fn records(&self, package: &str, fragments: &'static str) -> Result<Option<Arc<Records>>>;
+    /// An index document, cached.
+    async fn document(&self, index: Index<'_>) -> Result<Option<Arc<Document>>>;
+    /// Hosted packages found by all words of `text`, each as the beginning of a term.
+    async fn search(&self, text: &str, from: usize, size: usize) -> Result<SearchPage>;
+    /// Asks the upstream of a proxy, or of every proxy that the caller may read in a group.
+    async fn ask_upstream(&self, question: &Question) -> Result<Vec<UpstreamAnswer>>;
+    /// Those of `names` that must not be named to an upstream: owned by a hosted member, or reserved by a rule.
+    async fn private_names(&self, names: &[String]) -> Result<HashSet<String>>;
+    /// The public keys of signatures made here.
+    async fn verification_keys(&self) -> Result<Vec<VerificationKey>>;
+
+    /// The state of a hosted package.
+    async fn package(&self, package: &str) -> Result<Option<PackageState>>;
+    /// A hosted version, live or deleted.
+    async fn version(&self, package: &str, version: &str) -> Result<Option<VersionState>>;
+    /// All versions of a hosted package, live and deleted, in the order of their first publication.
+    async fn versions(&self, package: &str) -> Result<Vec<VersionState>>;
+
+    /// Begins to stage a body.
+    async fn stage(&self, spec: StageSpec) -> Result<Box<dyn Staging>>;
+    /// Applies a change; returns the new revision. 409 when a precondition does not hold.
+    async fn commit(&self, change: Change) -> Result<u64>;
+    /// Signs with the repository's key.
+    async fn sign(&self, message: &[u8]) -> Result<Signature>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// An action as a type: what a [`Repository`] handle was granted.
+pub trait Access: sealed::Sealed + Send + Sync + 'static {
+    /// The action.
+    const ACTION: Action;
+}
+
+macro_rules! accesses {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $name(());
+        impl sealed::Sealed for $name {}
+        impl Access for $name { const ACTION: Action = Action::$name; }
+    )*};
+}
+accesses! {
+    /// `read` was granted.
+    Read;
+    /// `publish` was granted.
+    Publish;
+    /// `overwrite` was granted.
+    Overwrite;
+    /// `delete` was granted.
+    Delete;
+    /// `manage` was granted.
+    Manage;
+}
+
+/// Proof that a policy allowed an action: made by the server's access check, and by nothing else.
+pub struct Grant<A: Access>(PhantomData<A>);
+
+impl<A: Access> Grant<A> {
+    /// Mints a grant. Only the server's `access` module calls this, after a decision; a test holds formats to that.
+    #[must_use]
+    pub fn mint() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// A repository as the caller may use it: the handle that a handler gets.
+pub struct Repository<A: Access> {
+    facade: Arc<dyn Facade>,
+    granted: PhantomData<A>,
+}
+
+impl<A: Access> Clone for Repository<A> {
+    fn clone(&self) -> Self {
+        Self { facade: Arc::clone(&self.facade), granted: PhantomData }
+    }
+}
+
+impl<A: Access> Repository<A> {
+    /// A handle with what was granted.
+    #[must_use]
+    pub fn new(facade: Arc<dyn Facade>, _grant: Grant<A>) -> Self {
+        Self { facade, granted: PhantomData }
+    }
+
+    /// Asks for one more action, for what only the body or a look-up reveals.
+    ///
+    /// # Errors
+    /// 401, 403 or 404, as for a route that demands it.
+    pub async fn grant<B: Access>(&self, resource: &Resource) -> Result<Repository<B>> {
+        self.facade.grant(B::ACTION, resource).await?;
+        Ok(Repository { facade: Arc::clone(&self.facade), granted: PhantomData })
+    }
+
+    /// The repository's address.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        self.facade.address()
+    }
+
+    /// Hosted, proxy or group.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.facade.kind()
+    }
+
+    /// One of the repository's settings, if it is there and of that type.
+    #[must_use]
+    pub fn setting<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.facade.settings().get(name).and_then(|value| T::deserialize(value).ok())
+    }
+
+    /// The time of the request; the same for all that it does.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.facade.now()
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        self.facade.principal()
+    }
+
+    /// The caller's account.
+    #[must_use]
+    pub fn accounts(&self) -> &dyn Accounts {
+        self.facade.accounts()
+    }
+
+    /// The state of a hosted package; `None` for one that is not there or was deleted.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn package(&self, package: &str) -> Result<Option<PackageState>> {
+        self.facade.package(package).await
+    }
+
+    /// A hosted version, live or deleted.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn version(&self, package: &str, version: &str) -> Result<Option<VersionState>> {
+        self.facade.version(package, version).await
+    }
+
+    /// All versions of a hosted package, live and deleted, in the order of their first publication. Its cost grows with
+    /// their number: not for the path of a publish.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn versions(&self, package: &str) -> Result<Vec<VersionState>> {
+        self.facade.versions(package).await
+    }
+}
+
+impl Repository<Read> {
+    /// The file at a path, with an open content; for a proxy it is fetched when it is not there.
+    ///
+    /// # Errors
+    /// 502 and 503 when an upstream that might have it failed.
+    pub async fn entry(&self, path: &str) -> Result<Option<File>> {
+        self.facade.entry(path).await
+    }
+
+    /// The file at a path, or 404.
+    ///
+    /// # Errors
+    /// 404 with the path, and those of [`Self::entry`].
+    pub async fn file(&self, path: &str) -> Result<File> {
+        self.entry(path).await?.ok_or_else(|| Error::not_found(format!("there is no file {path:?} in this repository")))
+    }
+
+    /// Paths below a prefix. A proxy lists what it keeps.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn entries(&self, listing: &Listing) -> Result<ListingPage> {
+        self.facade.entries(listing).await
+    }
+
+    /// What an index document of the package is made of; `None` when there is no such package.
+    ///
+    /// # Errors
+    /// 502 and 503 when an upstream that might have it failed.
+    pub async fn records(&self, package: &str, fragments: &'static str) -> Result<Option<Arc<Records>>> {
+        self.facade.records(package, fragments).await
+    }
+
+    /// An index document of the package, from the cache or made now; `None` when there is no such package.
+    ///
+    /// # Errors
+    /// Those of [`Self::records`].
+    pub async fn document(&self, index: Index<'_>) -> Result<Option<Arc<Document>>> {
+        self.facade.document(index).await
+    }
+
+    /// Hosted packages that a text finds.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn search(&self, text: &str, from: usize, size: usize) -> Result<SearchPage> {
+        self.facade.search(text, from, size).await
+    }
+
+    /// Asks upstreams a question. One that fails is left out.
+    ///
+    /// # Errors
+    /// 503 when there are upstreams and all failed.
+    pub async fn ask_upstream(&self, question: &Question) -> Result<Vec<UpstreamAnswer>> {
+        self.facade.ask_upstream(question).await
+    }
+
+    /// Names that must not be sent upstream.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn private_names(&self, names: &[String]) -> Result<HashSet<String>> {
+        self.facade.private_names(names).await
+    }
+
+    /// The public keys of signatures made here.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn verification_keys(&self) -> Result<Vec<VerificationKey>> {
+        self.facade.verification_keys().await
+    }
+}
+
+/// Attempts of [`Repository::update`] before it gives up.
+const UPDATE_ATTEMPTS: usize = 16;
+
+/// What every change needs, whichever action was granted for it.
+macro_rules! writing {
+    ($($access:ident),*) => {$(
+        impl Repository<$access> {
+            /// Begins to stage a body.
+            ///
+            /// # Errors
+            /// Failures of the store.
+            pub async fn stage(&self, spec: StageSpec) -> Result<Box<dyn Staging>> {
+                self.facade.stage(spec).await
+            }
+
+            /// Stages a whole body.
+            ///
+            /// # Errors
+            /// 413 over the limit; what broke the transfer.
+            pub async fn stage_body(&self, spec: StageSpec, mut body: crate::Body) -> Result<Arc<dyn Staged>> {
+                let mut staging = self.facade.stage(spec).await?;
+                while let Some(bytes) = body.next().await? {
+                    staging.write(bytes).await?;
+                }
+                staging.finish().await
+            }
+
+            /// Applies a change and returns the new revision once it is durable.
+            ///
+            /// # Errors
+            /// 409 when a precondition does not hold; 405 in a group or proxy.
+            pub async fn commit(&self, change: Change) -> Result<u64> {
+                self.facade.commit(change).await
+            }
+
+            /// Changes a package from the state in which it is: reads it, lets `plan` decide, and commits on the condition
+            /// that nobody changed the package meanwhile; else it begins again.
+            ///
+            /// # Errors
+            /// Those of `plan`; 503 when the package changes faster than that.
+            pub async fn update(&self, package: &str, mut plan: impl FnMut(Option<PackageState>) -> Result<Change> + Send) -> Result<u64> {
+                for _ in 0..UPDATE_ATTEMPTS {
+                    let state = self.facade.package(package).await?;
+                    let revision = state.as_ref().map_or(0, |state| state.changed);
+                    let change = plan(state)?.only_if(Precondition::PackageAt { package: package.to_owned(), revision });
+                    match self.facade.commit(change).await {
+                        Err(error) if error.status() == http::StatusCode::CONFLICT => {}
+                        other => return other,
+                    }
+                }
+                Err(Error::unavailable(format!("the package {package:?} is being changed by many at once; try again"), 1))
+            }
+
+            /// Signs with the repository's key.
+            ///
+            /// # Errors
+            /// Failures of the key store.
+            pub async fn sign(&self, message: &[u8]) -> Result<Signature> {
+                self.facade.sign(message).await
+            }
+        }
+    )*};
+}
+writing!(Publish, Overwrite, Delete, Manage);
+
+/// What a sign-in route gets: accounts, and no store.
+pub struct SignIn {
+    /// The caller's account.
+    pub accounts: Arc<dyn Accounts>,
+    /// Where the caller asks. Nothing says that such a repository exists.
+    pub address: Address,
+}

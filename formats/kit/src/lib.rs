@@ -1,0 +1,52 @@
+//! What a package format may import: the vocabulary, the [`Format`] trait, and the façade through which a format
+//! reaches the store, its upstreams and the caller's account.
+//!
+//! A format crate is pure protocol: it turns requests into façade calls and records into the documents that its clients
+//! read. It has no clock, no file system and no network; whoever runs it supplies those through [`Facade`].
+
+pub mod accounts;
+pub mod body;
+pub mod change;
+pub mod conformance;
+pub mod digest;
+pub mod error;
+pub mod facade;
+pub mod format;
+pub mod limit;
+pub mod name;
+pub mod path;
+pub mod records;
+pub mod request;
+pub mod route;
+pub mod time;
+
+pub use accounts::{Accounts, NewToken, Principal, PrincipalKind, TokenInfo, TokenRequest, WebLogin};
+pub use body::{Body, ByteStream};
+pub use change::{Birth, BlobSource, Change, Death, Precondition};
+pub use digest::{Algorithm, Digests, Hasher, Sha256Digest};
+pub use error::{Error, Result};
+pub use facade::{
+    Access, Delete, Facade, Grant, Manage, Overwrite, Publish, Question, Read, Repository, Resource, SignIn, Signature, StageSpec, Staged, Staging,
+    UpstreamAnswer, VerificationKey,
+};
+pub use format::{Format, Located, Snippet, UpstreamIndex, UpstreamPath};
+pub use limit::LimitedReader;
+pub use name::{Address, RepositoryName, SystemName};
+pub use records::{
+    Content, Document, Entry, File, Fragment, Index, Kind, Listing, ListingItem, ListingPage, PackageState, ReadSeek, Records, SearchItem, SearchPage, Source,
+    VersionRecord, VersionState,
+};
+pub use request::{BaseUrl, Query, Request, Response, ResponseBody};
+pub use route::{Action, Captures, Handler, Route, RouteTable};
+pub use time::Timestamp;
+
+/// Runs `work` where blocking is allowed: decompression, parsing of large documents, reading of staged files.
+///
+/// # Errors
+/// 500 when the work panicked or the server is shutting down.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(cause) => Err(Error::internal(cause)),
+    }
+}

@@ -1,0 +1,38 @@
+//! `check`: the configuration is read with everything that the parts of the server know about their values.
+
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::config::{self, Checks, Config, Environment, Flags, Problem};
+use crate::upstream::UpstreamSettings;
+
+/// Reads and checks the configuration.
+///
+/// # Errors
+/// All problems.
+pub(super) fn load(flags: &Flags, environment: &Environment) -> Result<Config, Vec<Problem>> {
+    let formats = crate::formats::all();
+    let names: Vec<&str> = formats.iter().map(|format| format.id()).collect();
+    let repository = |repository: &config::Repository| {
+        crate::registry::reconcile::check(&super::serve::wanted(repository), &formats).map_err(|error| error.message().to_owned())
+    };
+    config::load(flags, environment, &Checks { formats: &names, upstream: &upstream, repository: &repository, policies: &policies })
+}
+
+fn upstream(value: &Value) -> Result<(), String> {
+    let settings = UpstreamSettings::deserialize(value).map_err(|error| error.to_string())?;
+    settings.check().map_err(|wrong| wrong.join("; "))
+}
+
+fn policies(text: &str) -> Result<(), String> {
+    crate::access::check_policies("default", text).map(drop).map_err(|error| error.to_string())
+}
+
+/// What a correct configuration says, in a line.
+pub(super) fn summary(config: &Config) -> String {
+    let source = config.file.as_ref().map_or_else(|| String::from("built-in defaults"), |file| file.display().to_string());
+    let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+    let systems = count(config.systems.len(), "system", "systems");
+    let repositories = count(config.repositories.len(), "repository", "repositories");
+    format!("{source}: no problems; declares {systems} and {repositories}")
+}

@@ -1,0 +1,138 @@
+//! What only the whole configuration can show: pairs of stores, names that must differ, groups and their members.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+
+use entrepot_kit::name::DEFAULT_SYSTEM;
+use entrepot_kit::{Address, Kind};
+use serde_json::Value;
+
+use super::declared::{Places, Repository, System, member_address};
+use super::reader::{Origin, Reader, nearest};
+use super::value::{BlobKind, DatabaseUrl};
+
+/// What other parts of the server know about the values that the file holds.
+pub struct Checks<'a> {
+    /// The names of the formats.
+    pub formats: &'a [&'a str],
+    /// Checks the `upstream` table of a proxy.
+    pub upstream: &'a dyn Fn(&Value) -> Result<(), String>,
+    /// Checks a repository as a whole: its settings, name rules and what its format says of them.
+    pub repository: &'a dyn Fn(&Repository) -> Result<(), String>,
+    /// Checks the text of the policy file.
+    pub policies: &'a dyn Fn(&str) -> Result<(), String>,
+}
+
+/// The pairs that work: SQLite with files.
+pub(super) fn storage(reader: &mut Reader<'_>, (url, url_place): (&DatabaseUrl, &Origin), (kind, kind_place): (BlobKind, &Origin)) {
+    if kind == BlobKind::S3 {
+        let message = "blobs.kind = \"s3\" is not served by this version: it arrives with the storage for several machines. Use \"files\"";
+        reader.problem_at(kind_place, message.to_owned());
+    } else if !url.is_sqlite() {
+        let message = "database.url names PostgreSQL while blobs.kind is \"files\": PostgreSQL needs blobs in S3, which arrive with the storage for several \
+                       machines. This version serves SQLite with files only; leave database.url empty";
+        reader.problem_at(url_place, message.to_owned());
+    }
+}
+
+/// Reads and checks the policy file.
+pub(super) fn policies(reader: &mut Reader<'_>, file: Option<&Path>, (path, place): (&str, &Origin), checks: &Checks<'_>) -> Option<String> {
+    if path.is_empty() {
+        return None;
+    }
+    let path = file.and_then(Path::parent).unwrap_or_else(|| Path::new("")).join(path);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            if let Err(message) = (checks.policies)(&text) {
+                reader.problem_at(place, format!("access.policies: {}: {message}", path.display()));
+            }
+            Some(text)
+        }
+        Err(cause) => {
+            reader.problem_at(place, format!("access.policies: cannot read {}: {cause}", path.display()));
+            None
+        }
+    }
+}
+
+/// What declarations say about each other.
+pub(super) fn declared(reader: &mut Reader<'_>, systems: &[(System, Places)], repositories: &[(Repository, Places)], checks: &Checks<'_>) {
+    let by_address: HashMap<Address, &Repository> = repositories.iter().map(|(repository, _)| (repository.address(), repository)).collect();
+    for (repository, places) in repositories {
+        if !checks.formats.contains(&repository.format.as_str()) {
+            let hint = nearest(&repository.format, checks.formats).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            let message = format!("unknown format {:?}{hint} (known formats: {})", repository.format, checks.formats.join(", "));
+            reader.problem_at(&places.header, message);
+        }
+        if systems.iter().all(|(system, _)| system.name != repository.system) {
+            let message = format!("the system {} is not declared; write [[system]] with name = {:?}", repository.system, repository.system.as_str());
+            reader.problem_at(&places.header, message);
+        }
+        if repository.system.as_str() == DEFAULT_SYSTEM && systems.iter().any(|(system, _)| system.name.as_str() == repository.name.as_str()) {
+            let message = format!("{} is also the name of a system: a system and a repository of {DEFAULT_SYSTEM} may not share a name", repository.name);
+            reader.problem_at(&places.header, message);
+        }
+        members(reader, repository, places, &by_address);
+        if repository.kind == Kind::Group
+            && let Some(way) = way_back(repository, &by_address)
+        {
+            reader.problem_at(&places.header, format!("the group {} is a member of itself: {way}", repository.address()));
+        }
+    }
+}
+
+fn members(reader: &mut Reader<'_>, group: &Repository, places: &Places, by_address: &HashMap<Address, &Repository>) {
+    let mut seen = Vec::new();
+    for (member, place) in group.members.iter().zip(&places.members) {
+        let text = member_address(member);
+        let address = match Address::parse(&text) {
+            Ok(address) => address,
+            Err(error) => {
+                reader.problem_at(place, format!("members: {}", error.message()));
+                continue;
+            }
+        };
+        match by_address.get(&address) {
+            None => {
+                let known: Vec<String> = by_address.keys().map(ToString::to_string).collect();
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let hint = nearest(&text, &known).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+                reader.problem_at(place, format!("the group {} has a member {text} that is not declared{hint}", group.address()));
+            }
+            Some(found) if found.format != group.format => {
+                let message = format!("the group {} speaks {}, its member {text} speaks {}", group.address(), group.format, found.format);
+                reader.problem_at(place, message);
+            }
+            Some(_) if seen.contains(&address) => reader.problem_at(place, format!("the group {} has {text} twice", group.address())),
+            Some(_) => {}
+        }
+        seen.push(address);
+    }
+}
+
+/// The shortest way from a group along its members back to itself.
+fn way_back(group: &Repository, by_address: &HashMap<Address, &Repository>) -> Option<String> {
+    let home = group.address();
+    let mut came_from: HashMap<Address, Address> = HashMap::new();
+    let mut waiting = VecDeque::from([home.clone()]);
+    while let Some(here) = waiting.pop_front() {
+        for member in by_address.get(&here)?.members.iter().filter_map(|member| Address::parse(&member_address(member)).ok()) {
+            if member == home {
+                let mut way = vec![home.to_string(), here.to_string()];
+                let mut step = &here;
+                while let Some(before) = came_from.get(step) {
+                    way.push(before.to_string());
+                    step = before;
+                }
+                // A group that lists itself is its own only step.
+                way.reverse();
+                return Some(way.join(" > "));
+            }
+            if by_address.contains_key(&member) && !came_from.contains_key(&member) {
+                came_from.insert(member.clone(), here.clone());
+                waiting.push_back(member);
+            }
+        }
+    }
+    None
+}

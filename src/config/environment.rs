@@ -1,0 +1,57 @@
+//! The environment, read once at start.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+/// What the environment says.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `ENTREPOT_CONFIG`
+    pub config: Option<PathBuf>,
+    /// `ENTREPOT_DATA`
+    pub data: Option<PathBuf>,
+    /// `ENTREPOT_LISTEN`
+    pub listen: Option<String>,
+    /// `ENTREPOT_DATABASE_URL`
+    pub database_url: Option<String>,
+    /// `ENTREPOT_ADMIN_PASSWORD`
+    pub admin_password: Option<SecretString>,
+}
+
+impl Environment {
+    /// Reads the process's environment. A variable that is set to nothing counts as not set.
+    #[must_use]
+    pub fn read() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+        Self::from_lookup(|name| std::env::var_os(name))
+    }
+
+    fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let text = |name: &str| set(name).map(|value| value.to_string_lossy().into_owned());
+        Self {
+            config: set("ENTREPOT_CONFIG").map(PathBuf::from),
+            data: set("ENTREPOT_DATA").map(PathBuf::from),
+            listen: text("ENTREPOT_LISTEN"),
+            database_url: text("ENTREPOT_DATABASE_URL"),
+            admin_password: text("ENTREPOT_ADMIN_PASSWORD").map(SecretString::from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Environment;
+
+    #[test]
+    fn an_empty_variable_is_not_set() {
+        let environment = Environment::from_lookup(|name| match name {
+            "ENTREPOT_LISTEN" => Some("127.0.0.1:1".into()),
+            _ => Some("".into()),
+        });
+        assert_eq!(environment.listen.as_deref(), Some("127.0.0.1:1"));
+        assert!(environment.config.is_none() && environment.admin_password.is_none());
+    }
+}

@@ -1,0 +1,270 @@
+//! Configuration: default < file < environment < flag, and every value remembers where it came from.
+//!
+//! This is the only place that reads the environment. Reading never stops at the first mistake: [`load`] reports every
+//! problem that it finds, with the line of the file where there is one.
+
+mod check;
+mod declared;
+mod environment;
+mod reader;
+mod show;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+pub use check::Checks;
+pub use declared::{Repository, System};
+pub use environment::Environment;
+pub use reader::{Origin, Problem, Shown};
+pub use value::{BlobKind, DatabaseUrl, LogFormat};
+
+use reader::{Given, Reader};
+
+/// The file that is read when neither a flag nor the environment names one.
+pub const DEFAULT_FILE: &str = "config.toml";
+
+/// What the command line says.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--data`
+    pub data: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<String>,
+}
+
+/// Everything that an operator can say, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// `[server]`
+    pub server: Server,
+    /// `[database]`
+    pub database: Database,
+    /// `[blobs]`
+    pub blobs: Blobs,
+    /// `[access]`
+    pub access: Access,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[cache]`
+    pub cache: Cache,
+    /// `[log]`
+    pub log: Log,
+    /// `[[system]]`, in the order of the file.
+    pub systems: Vec<System>,
+    /// `[[repository]]`, in the order of the file.
+    pub repositories: Vec<Repository>,
+    /// The password of the user `admin` on the first start. From the environment only.
+    pub admin_password: Option<SecretString>,
+    /// Every single-valued setting as `config show` prints it.
+    pub settings: Vec<Shown>,
+}
+
+/// How the server is reached.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The URL in documents and redirects, without trailing slash; `None`: taken from each request.
+    pub public_url: Option<String>,
+    /// Networks whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Request threads; 0 for one per processor.
+    pub workers: u64,
+}
+
+/// Where records live.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Empty: SQLite in the data directory.
+    pub url: DatabaseUrl,
+}
+
+/// Where bytes live.
+#[derive(Debug, Clone, Copy)]
+pub struct Blobs {
+    /// Local files or S3.
+    pub kind: BlobKind,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The default policies as text, read from the file that `policies` names; `None`: the built-in ones.
+    pub policies: Option<String>,
+    /// How long a token lives whose maker names no time, in seconds; 0: until it is revoked.
+    pub token_default_seconds: u64,
+    /// The longest that a token may live, in seconds; 0: no limit.
+    pub token_max_seconds: u64,
+}
+
+/// What one request or connection may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest body of a publish.
+    pub max_upload_bytes: u64,
+    /// Seconds that a client has for a request's head.
+    pub header_timeout: u64,
+    /// Seconds without any byte after which a body in either direction is given up.
+    pub idle_timeout: u64,
+    /// Seconds that an idle connection is kept.
+    pub keep_alive: u64,
+    /// Connections at the same time.
+    pub max_connections: u64,
+    /// Seconds that running requests and fills get when the server is asked to end.
+    pub shutdown_timeout: u64,
+}
+
+/// What is kept in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Cache {
+    /// Bytes of index documents.
+    pub index_bytes: u64,
+}
+
+/// What is written to standard error.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Lines for people or JSON objects.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,entrepot::upstream=debug`.
+    pub level: String,
+}
+
+/// Reads and checks the configuration.
+///
+/// # Errors
+/// All problems, in the order of the file.
+pub fn load(flags: &Flags, environment: &Environment, checks: &Checks<'_>) -> Result<Config, Vec<Problem>> {
+    let file = match (&flags.config, &environment.config) {
+        (Some(path), _) | (None, Some(path)) => Some(path.clone()),
+        (None, None) => Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()),
+    };
+    let text = match &file {
+        None => String::new(),
+        Some(path) => std::fs::read_to_string(path).map_err(|cause| vec![Problem::new(None, format!("cannot read {}: {cause}", path.display()))])?,
+    };
+    read(file.as_deref(), &text, flags, environment, checks)
+}
+
+/// Reads and checks the configuration from a text; `file` is its name in messages, and paths in it are relative to its folder.
+///
+/// # Errors
+/// All problems, in the order of the file.
+pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Environment, checks: &Checks<'_>) -> Result<Config, Vec<Problem>> {
+    let name = file.map_or_else(|| DEFAULT_FILE.to_owned(), |path| path.display().to_string());
+    let document = reader::parse(&name, text)?;
+    let mut reader = Reader::new(&name, text, document.get_ref());
+
+    let listen_text = flags.listen.as_deref();
+    let data_flag = flags.data.as_ref().map(|path| path.display().to_string());
+    let data_environment = environment.data.as_ref().map(|path| path.display().to_string());
+
+    let mut section = reader.section("server");
+    let server = Server {
+        listen: section.given(
+            "listen",
+            SocketAddr::from(([127, 0, 0, 1], 8080)),
+            Given { flag: ("--listen", listen_text), environment: ("ENTREPOT_LISTEN", environment.listen.as_deref()) },
+        ),
+        public_url: section.setting("public_url", value::PublicUrl::default()).0,
+        trusted_proxies: section.setting("trusted_proxies", Vec::new()),
+        data: section.given(
+            "data",
+            PathBuf::from("data"),
+            Given { flag: ("--data", data_flag.as_deref()), environment: ("ENTREPOT_DATA", data_environment.as_deref()) },
+        ),
+        workers: section.number("workers", 0, 0..=1024),
+    };
+    section.finish();
+
+    let mut section = reader.section("database");
+    let given = Given { flag: ("", None), environment: ("ENTREPOT_DATABASE_URL", environment.database_url.as_deref()) };
+    let database = Database { url: section.given("url", DatabaseUrl::default(), given) };
+    let database_origin = section.origin_of("url");
+    section.finish();
+
+    let mut section = reader.section("blobs");
+    let blobs = Blobs { kind: section.setting("kind", BlobKind::Files) };
+    let blobs_origin = section.origin_of("kind");
+    section.finish();
+
+    let mut section = reader.section("access");
+    let policies: String = section.setting("policies", String::new());
+    let policies_origin = section.origin_of("policies");
+    let token_default_seconds = section.number("token_default_seconds", 0, 0..=u64::MAX);
+    let token_max_seconds = section.number("token_max_seconds", 0, 0..=u64::MAX);
+    section.finish();
+
+    let mut section = reader.section("limits");
+    let limits = Limits {
+        max_upload_bytes: section.number("max_upload_bytes", 20 << 30, 1 << 16..=1 << 50),
+        header_timeout: section.number("header_timeout", 30, 1..=3600),
+        idle_timeout: section.number("idle_timeout", 60, 1..=3600),
+        keep_alive: section.number("keep_alive", 75, 1..=3600),
+        max_connections: section.number("max_connections", 10_000, 1..=1_000_000),
+        shutdown_timeout: section.number("shutdown_timeout", 30, 0..=3600),
+    };
+    section.finish();
+
+    let mut section = reader.section("cache");
+    let cache = Cache { index_bytes: section.number("index_bytes", 64 << 20, 1 << 20..=1 << 40) };
+    section.finish();
+
+    let mut section = reader.section("log");
+    let log = Log { format: section.setting("format", LogFormat::Text), level: section.setting("level", String::from("info")) };
+    let log_origin = section.origin_of("level");
+    section.finish();
+
+    let systems = declared::systems(&mut reader);
+    let repositories = declared::repositories(&mut reader, checks);
+    reader.finish();
+
+    check::storage(&mut reader, (&database.url, &database_origin), (blobs.kind, &blobs_origin));
+    if tracing_subscriber::EnvFilter::try_new(&log.level).is_err() {
+        reader.problem_at(
+            &log_origin,
+            format!("log.level: {:?} is not a level; use error, warn, info, debug, trace or directives such as \"info,entrepot::upstream=debug\"", log.level),
+        );
+    }
+    let policies = check::policies(&mut reader, file, (&policies, &policies_origin), checks);
+    check::declared(&mut reader, &systems, &repositories, checks);
+
+    let environment_origin = Origin::Environment("ENTREPOT_ADMIN_PASSWORD");
+    if let Some(password) = &environment.admin_password {
+        use secrecy::ExposeSecret;
+        if password.expose_secret().chars().count() < 8 {
+            reader.problem_at(&environment_origin, String::from("ENTREPOT_ADMIN_PASSWORD: a password has at least 8 characters"));
+        }
+    }
+    let (settings, problems) = reader.into_parts();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Config {
+        file: file.map(Path::to_path_buf),
+        server,
+        database,
+        blobs,
+        access: Access { policies, token_default_seconds, token_max_seconds },
+        limits,
+        cache,
+        log,
+        systems: systems.into_iter().map(|(system, _)| system).collect(),
+        repositories: repositories.into_iter().map(|(repository, _)| repository).collect(),
+        admin_password: environment.admin_password.clone(),
+        settings,
+    })
+}
+
+#[cfg(test)]
+mod tests;

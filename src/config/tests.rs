@@ -1,0 +1,211 @@
+use std::path::Path;
+
+use super::{Checks, Config, Environment, Flags, Origin, Problem, read};
+
+/// The formats that the server really has: the default repositories follow from them.
+fn formats() -> Vec<&'static str> {
+    let all: Vec<&str> = crate::formats::all().iter().map(|format| format.id()).collect();
+    if all.is_empty() { vec!["npm", "generic"] } else { all }
+}
+
+fn read_with(text: &str, flags: &Flags, environment: &Environment) -> Result<Config, Vec<Problem>> {
+    let formats = formats();
+    let upstream = |value: &serde_json::Value| if value.get("url").is_some() { Ok(()) } else { Err(String::from("url is missing")) };
+    let repository = |repository: &super::Repository| match repository.all_settings().get("odd") {
+        Some(_) => Err(format!("{}: odd is no setting", repository.address())),
+        None => Ok(()),
+    };
+    let checks = Checks { formats: &formats, upstream: &upstream, repository: &repository, policies: &|_| Ok(()) };
+    read(Some(Path::new("config.toml")), text, flags, environment, &checks)
+}
+
+fn config(text: &str) -> Config {
+    read_with(text, &Flags::default(), &Environment::default()).unwrap()
+}
+
+fn problems(text: &str) -> Vec<String> {
+    read_with(text, &Flags::default(), &Environment::default()).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_commented_file_is_the_defaults() {
+    let file = config(include_str!("../../config.toml"));
+    assert_eq!(file.values(), config("").values());
+    let missing: Vec<_> =
+        file.settings.iter().filter(|shown| shown.origin == Origin::Default).map(|shown| format!("{}.{}", shown.section, shown.name)).collect();
+    assert!(missing.is_empty(), "config.toml does not name {missing:?}");
+}
+
+#[test]
+fn default_then_file_then_environment_then_flag() {
+    let text = "[server]\nlisten = \"127.0.0.1:1\"\ndata = \"here\"";
+    let environment = Environment { listen: Some("127.0.0.1:2".into()), data: Some("there".into()), ..Environment::default() };
+    let flags = Flags { listen: Some("127.0.0.1:3".into()), ..Flags::default() };
+    let origin = |config: &Config, name: &str| config.settings.iter().find(|shown| shown.name == name).unwrap().origin.to_string();
+
+    assert_eq!(config("").server.listen.port(), 8080);
+    let file = config(text);
+    assert_eq!((file.server.listen.port(), origin(&file, "listen")), (1, "config.toml:2".into()));
+    let all = read_with(text, &flags, &environment).unwrap();
+    assert_eq!((all.server.listen.port(), origin(&all, "listen")), (3, "flag --listen".into()));
+    assert_eq!((all.server.data.to_str(), origin(&all, "data")), (Some("there"), "environment ENTREPOT_DATA".into()));
+    assert_eq!(origin(&all, "workers"), "default");
+}
+
+#[test]
+fn unknown_names_are_told_with_line_and_neighbour() {
+    let text = "[server]\nlisen = \"x\"\n\n[sever]\n[[repository]]\nname = \"a\"\nformat = \"npm\"\nkin = \"hosted\"\n";
+    let found = problems(text);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found[0], "config.toml:2: unknown name \"lisen\" in [server]; did you mean \"listen\"?");
+    assert_eq!(found[1], "config.toml:4: unknown name \"sever\" at the top of the file; did you mean \"server\"?");
+    assert_eq!(found[2], "config.toml:8: unknown name \"kin\" in [[repository]]; did you mean \"kind\"?");
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let text = r#"
+[server]
+listen = 8080
+public_url = "ftp://x"
+[limits]
+max_upload_bytes = 1
+[log]
+level = "loud=quiet=x"
+"#;
+    let found = problems(text);
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(found[0].starts_with("config.toml:3: server.listen: expected an address"), "{found:?}");
+    assert!(found[2].starts_with("config.toml:6: limits.max_upload_bytes: expected a number from 65536"), "{found:?}");
+}
+
+#[test]
+fn syntax_is_told_with_its_line() {
+    let found = problems("[server]\nlisten = \n");
+    assert!(found[0].starts_with("config.toml:2: "), "{found:?}");
+}
+
+#[test]
+fn only_one_pair_of_stores_is_served() {
+    let found = problems("[blobs]\nkind = \"s3\"\n");
+    assert!(found[0].starts_with("config.toml:2: blobs.kind = \"s3\" is not served by this version"), "{found:?}");
+    let environment = Environment { database_url: Some("postgres://u:secret@h/d".into()), ..Environment::default() };
+    let found = read_with("", &Flags::default(), &environment).unwrap_err();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].to_string().starts_with("environment ENTREPOT_DATABASE_URL: database.url names PostgreSQL"), "{found:?}");
+    assert!(!found[0].to_string().contains("secret"));
+}
+
+#[test]
+fn repositories_need_what_their_kind_needs() {
+    let text = r#"
+[[repository]]
+name = "a"
+format = "nmp"
+[[repository]]
+name = "b"
+format = "npm"
+kind = "proxy"
+[[repository]]
+name = "c"
+format = "npm"
+kind = "group"
+[[repository]]
+name = "b"
+format = "npm"
+members = ["main/a"]
+[[repository]]
+name = "d"
+system = "nowhere"
+format = "npm"
+kind = "proxy"
+upstream = { }
+"#;
+    let found = problems(text);
+    let expect = [
+        "config.toml:3: unknown format \"nmp\"; did you mean \"npm\"?",
+        "config.toml:5: a proxy needs an upstream",
+        "config.toml:9: a group needs members",
+        "config.toml:14: the repository main/b is declared twice",
+        "config.toml:16: only a group has members",
+        "config.toml:18: the system nowhere is not declared",
+        "config.toml:22: upstream: url is missing",
+    ];
+    assert_eq!(found.len(), expect.len(), "{found:#?}");
+    for (found, expect) in found.iter().zip(expect) {
+        assert!(found.starts_with(expect), "{found} is not {expect}");
+    }
+}
+
+#[test]
+fn what_the_engine_says_comes_with_the_line() {
+    assert_eq!(problems("[[repository]]\nname = \"a\"\nformat = \"npm\"\nsettings = { odd = 1 }"), ["config.toml:2: main/a: odd is no setting"]);
+}
+
+#[test]
+fn groups_know_their_members_and_have_no_cycles() {
+    let group = |name: &str, members: &str| format!("[[repository]]\nname = \"{name}\"\nformat = \"npm\"\nkind = \"group\"\nmembers = {members}\n");
+    let found = problems(&group("a", "[\"main/b\", \"main/a2\", 3, { repository = \"x\", dney = [] }]"));
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert!(found.iter().any(|problem| problem.contains("member main/a2 that is not declared; did you mean \"main/a\"?")), "{found:#?}");
+    assert!(found.iter().any(|problem| problem.contains("did you mean \"deny\"?")), "{found:#?}");
+
+    let found = problems(&(group("a", "[\"main/b\"]") + &group("b", "[\"main/c\"]") + &group("c", "[{ repository = \"main/a\", deny = [\"x*\"] }]")));
+    assert_eq!(found[0], "config.toml:2: the group main/a is a member of itself: main/a > main/b > main/c > main/a");
+    assert_eq!(found.len(), 3);
+    assert_eq!(problems(&group("a", "[\"main/a\"]")), ["config.toml:2: the group main/a is a member of itself: main/a > main/a"]);
+
+    let leaf = "[[repository]]\nname = \"z\"\nformat = \"npm\"\n";
+    config(&(group("a", "[\"main/b\", \"main/z\"]") + &group("b", "[\"main/z\"]") + leaf));
+    let other = "[[repository]]\nname = \"z\"\nformat = \"generic\"\n";
+    assert!(problems(&(group("a", "[\"main/z\"]") + other))[0].contains("its member main/z speaks generic"));
+}
+
+#[test]
+fn a_repository_of_main_shares_no_name_with_a_system() {
+    let found = problems("[[system]]\nname = \"ops\"\n[[repository]]\nname = \"ops\"\nformat = \"npm\"\n");
+    assert!(found[0].starts_with("config.toml:4: ops is also the name of a system"), "{found:?}");
+}
+
+#[test]
+fn an_empty_list_declares_nothing() {
+    assert!(config("repository = []").repositories.is_empty());
+    let names: Vec<String> = config("").repositories.iter().map(|repository| repository.address().to_string()).collect();
+    assert_eq!(names, formats().iter().map(|format| format!("main/{format}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let text = r#"
+[[repository]]
+name = "r"
+format = "npm"
+kind = "proxy"
+upstream = { url = "https://u:hush1@registry.example/", username = "u", password = "hush2", token = "hush3" }
+"#;
+    let environment = Environment { admin_password: Some("hush4-hush4".into()), ..Environment::default() };
+    let config = read_with(text, &Flags::default(), &environment).unwrap();
+    for shown in [config.show(), format!("{config:?}")] {
+        assert!(!shown.contains("hush"), "{shown}");
+        assert!(shown.contains("registry.example"), "{shown}");
+    }
+    assert_eq!(config.repositories[0].upstream.as_ref().unwrap()["password"], "hush2");
+}
+
+#[test]
+fn what_is_shown_can_be_read_again() {
+    let text = r#"
+[server]
+trusted_proxies = ["10.0.0.0/8", "::1"]
+[[system]]
+name = "ops"
+tags = { team = ["b", "a"], tier = "1" }
+[[repository]]
+system = "ops"
+name = "files"
+format = "generic"
+settings = { overwrite = true, "odd key" = [1, 2.5] }
+"#;
+    let first = config(text);
+    assert_eq!(config(&first.show()).values(), first.values());
+}

@@ -1,0 +1,11 @@
+//! THE list of formats: the only place that names them all.
+
+use std::sync::Arc;
+
+use entrepot_kit::Format;
+
+/// Every format that this server speaks.
+#[must_use]
+pub fn all() -> Vec<Arc<dyn Format>> {
+    vec![Arc::new(entrepot_format_npm::Npm), Arc::new(entrepot_format_generic::Generic)]
+}

@@ -1,0 +1,199 @@
+//! From a format's response to bytes on the wire: validators, ranges, compression, and the headers that keep browsers safe.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use actix_web::body::{BodySize, MessageBody, SizedStream};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use entrepot_kit::{Document, Error, File, Format, Response, ResponseBody, Result};
+use futures::StreamExt as _;
+
+use crate::http::conditional::{Wanted, accepts_gzip, none_match, range_applies, wanted};
+
+/// What of a request decides the form of its answer.
+pub(crate) struct Asked<'a> {
+    /// The request's headers.
+    pub(crate) headers: &'a http::HeaderMap,
+    /// The answer depends on who asks: shared caches must not keep it.
+    pub(crate) private: bool,
+    /// The view can never change.
+    pub(crate) frozen: bool,
+}
+
+impl Asked<'_> {
+    fn header(&self, name: http::header::HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn cache_control(&self, mutable: bool) -> &'static str {
+        match (self.private, mutable && !self.frozen) {
+            (false, true) => "public, max-age=0, must-revalidate",
+            (true, true) => "private, max-age=0, must-revalidate",
+            (false, false) => "public, max-age=31536000, immutable",
+            (true, false) => "private, max-age=31536000, immutable",
+        }
+    }
+}
+
+/// Makes the HTTP answer of a format's response.
+pub(crate) async fn answer(response: Response, asked: &Asked<'_>, format: &dyn Format) -> Result<HttpResponse> {
+    let mut builder = HttpResponse::build(StatusCode::from_u16(response.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    for (name, value) in &response.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
+            builder.append_header((name, value));
+        }
+    }
+    builder.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+    Ok(match response.body {
+        ResponseBody::Empty => builder.finish(),
+        ResponseBody::Bytes(bytes) => {
+            if !response.headers.contains_key(http::header::CACHE_CONTROL) {
+                builder.insert_header((header::CACHE_CONTROL, "no-cache"));
+            }
+            builder.body(bytes)
+        }
+        ResponseBody::Stream(stream) => builder.streaming(stream.map(|chunk| chunk.map_err(broken))),
+        ResponseBody::Document(document) => send_document(builder, document, asked).await?,
+        ResponseBody::File(file) => send_file(builder, file, asked, format, &response.headers).await?,
+    })
+}
+
+/// A body that breaks must not end like a whole one: the connection is closed.
+fn broken(error: Error) -> std::io::Error {
+    tracing::warn!(%error, cause = ?std::error::Error::source(&error), "a body could not be sent to its end");
+    std::io::Error::other(error)
+}
+
+async fn send_document(mut builder: HttpResponseBuilder, document: Arc<Document>, asked: &Asked<'_>) -> Result<HttpResponse> {
+    let zipped = accepts_gzip(asked.header(http::header::ACCEPT_ENCODING)) && document.body.len() > 512;
+    let gzip_tag = format!("{}-gzip", document.etag);
+    let etag = if zipped { &gzip_tag } else { &document.etag };
+    builder
+        .insert_header((header::ETAG, format!("\"{etag}\"")))
+        .insert_header((header::VARY, "Accept, Accept-Encoding, Authorization"))
+        .insert_header((header::CACHE_CONTROL, asked.cache_control(true)));
+    if let Some(modified) = document.modified {
+        builder.insert_header((header::LAST_MODIFIED, modified.http_date()));
+    }
+    // Either form's tag says that the client has the same document; only the form that it would get now may answer 304,
+    // or a client that switched codings would pair the old body with the new tag.
+    if asked.header(http::header::IF_NONE_MATCH).is_some_and(|header| none_match(header, &[etag])) {
+        builder.status(StatusCode::NOT_MODIFIED);
+        return Ok(builder.finish());
+    }
+    builder.insert_header((header::CONTENT_TYPE, document.content_type));
+    if !zipped {
+        return Ok(builder.body(document.body.clone()));
+    }
+    builder.insert_header((header::CONTENT_ENCODING, "gzip"));
+    Ok(builder.body(gzip(document).await?))
+}
+
+/// The gzip form of a document, made once.
+async fn gzip(document: Arc<Document>) -> Result<Bytes> {
+    if let Some(zipped) = document.gzip.get() {
+        return Ok(zipped.clone());
+    }
+    entrepot_kit::blocking(move || {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(document.body.len() / 4), flate2::Compression::new(6));
+        encoder.write_all(&document.body).map_err(Error::internal)?;
+        let zipped = Bytes::from(encoder.finish().map_err(Error::internal)?);
+        Ok(document.gzip.get_or_init(|| zipped).clone())
+    })
+    .await
+}
+
+async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'_>, format: &dyn Format, set: &http::HeaderMap) -> Result<HttpResponse> {
+    let etag = file.entry.digest.map(|digest| digest.hex());
+    let last_modified = file.entry.created.http_date();
+    builder.insert_header((header::CACHE_CONTROL, asked.cache_control(file.mutable)));
+    if let Some(etag) = &etag {
+        builder.insert_header((header::ETAG, format!("\"{etag}\""))).insert_header((header::LAST_MODIFIED, last_modified.clone()));
+    }
+    if asked.private {
+        builder.insert_header((header::VARY, "Authorization"));
+    }
+    let not_modified = match (asked.header(http::header::IF_NONE_MATCH), asked.header(http::header::IF_MODIFIED_SINCE)) {
+        (Some(header), _) => etag.as_deref().is_some_and(|etag| none_match(header, &[etag])),
+        (None, Some(since)) => etag.is_some() && since == last_modified,
+        (None, None) => false,
+    };
+    if not_modified {
+        builder.status(StatusCode::NOT_MODIFIED);
+        return Ok(builder.finish());
+    }
+    if let Some(header) = asked.header(http::header::IF_MATCH)
+        && header.trim() != "*"
+        && !etag.as_deref().is_some_and(|etag| none_match(header, &[etag]))
+    {
+        return Err(Error::new(http::StatusCode::PRECONDITION_FAILED, "the file is not the one that If-Match names"));
+    }
+    let content_type = set.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let content_type = content_type.or_else(|| file.entry.content_type.clone()).unwrap_or_else(|| String::from("application/octet-stream"));
+    protect(&mut builder, &file, &content_type, format);
+    let Some(size) = file.content.size() else {
+        return Ok(builder.streaming(file.content.stream(None).await?.map(|chunk| chunk.map_err(broken))));
+    };
+    builder.insert_header((header::ACCEPT_RANGES, "bytes"));
+    let range = asked.header(http::header::RANGE).filter(|_| range_applies(asked.header(http::header::IF_RANGE), etag.as_deref(), &last_modified));
+    let range = match wanted(range, size) {
+        Wanted::Whole => 0..size,
+        Wanted::Part(range) => {
+            builder.status(StatusCode::PARTIAL_CONTENT);
+            builder.insert_header((header::CONTENT_RANGE, format!("bytes {}-{}/{size}", range.start, range.end - 1)));
+            range
+        }
+        Wanted::Unsatisfiable => {
+            builder.status(StatusCode::RANGE_NOT_SATISFIABLE);
+            builder.insert_header((header::CONTENT_RANGE, format!("bytes */{size}")));
+            return Ok(builder.finish());
+        }
+    };
+    let length = range.end - range.start;
+    let stream = file.content.stream(Some(range)).await?;
+    let body = SizedStream::new(length, stream.map(|chunk| chunk.map_err(|error| -> Box<dyn std::error::Error> { Box::new(broken(error)) })));
+    debug_assert!(matches!(body.size(), BodySize::Sized(_)));
+    Ok(builder.body(body))
+}
+
+/// Keeps a stored file from running in a reader's browser under our name.
+fn protect(builder: &mut HttpResponseBuilder, file: &File, content_type: &str, format: &dyn Format) {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    builder.insert_header((header::CONTENT_TYPE, content_type));
+    if format.shown_inline(&essence) {
+        return;
+    }
+    let name = file.entry.path.rsplit('/').next().unwrap_or_default();
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-+@ ".contains(c) { c } else { '_' }).collect();
+    let mut disposition = format!("attachment; filename=\"{plain}\"");
+    if plain != name {
+        disposition.push_str("; filename*=UTF-8''");
+        disposition.push_str(&percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string());
+    }
+    builder.insert_header((header::CONTENT_DISPOSITION, disposition)).insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
+}
+
+/// Makes the HTTP answer of an error, in the words of the format that was asked (or plain JSON where none was).
+pub(crate) fn refuse(error: &Error, format: Option<&dyn Format>) -> HttpResponse {
+    let status = StatusCode::from_u16(error.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let (content_type, body) = format
+        .map_or_else(|| ("application/json", Bytes::from(serde_json::json!({ "error": error.message() }).to_string())), |format| format.render_error(error));
+    let mut builder = HttpResponse::build(status);
+    builder
+        .insert_header((header::CONTENT_TYPE, content_type))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+    if status == StatusCode::UNAUTHORIZED {
+        builder.insert_header((header::WWW_AUTHENTICATE, "Basic realm=\"entrepot\", charset=\"UTF-8\""));
+    }
+    if let Some(seconds) = error.retry_after() {
+        builder.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
+    if let Some(rule) = error.policy().and_then(|rule| HeaderValue::from_str(rule).ok()) {
+        builder.insert_header((HeaderName::from_static("x-artifact-policy"), rule));
+    }
+    builder.body(body)
+}

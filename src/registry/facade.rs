@@ -1,0 +1,382 @@
+//! What formats get: the façade over one view of one repository, for one caller.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use entrepot_kit::{
+    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Change, Document, Error, Facade, File, Index, Kind, Listing, ListingPage, PackageState, Principal,
+    Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, StageSpec, Staged, Staging, Timestamp, UpstreamAnswer,
+    VerificationKey, VersionState,
+};
+use http::StatusCode;
+use parking_lot::Mutex;
+
+use crate::access::{Caller, RequestFacts};
+use crate::registry::proxy::PATIENCE_WITH_COPY;
+use crate::registry::reader::Reader;
+use crate::registry::{Engine, Repo, View};
+use crate::store::blobs::{BlobWriter, StagedBlob, WriteSpec};
+use crate::store::model::{Commit, NewBlob, NewRow};
+use crate::upstream::{Fetch, Target};
+
+/// Results that are looked at before a count of them is told to who asks for none.
+const FIRST_PAGE: usize = 20;
+
+/// Who asks, and what the logs call it.
+#[derive(Clone)]
+pub struct Context {
+    /// The caller.
+    pub caller: Caller,
+    /// The time of the request.
+    pub now: Timestamp,
+    /// What the audit log says of the request.
+    pub facts: RequestFacts,
+}
+
+/// One request's façade.
+pub struct Session {
+    engine: Arc<Engine>,
+    view: View,
+    base: BaseUrl,
+    context: Context,
+    reader: Reader,
+    accounts: Arc<dyn Accounts>,
+    /// What this request staged. A commit takes blobs from here and from nowhere else.
+    staged: Arc<Mutex<HashMap<Sha256Digest, Arc<StagedBlob>>>>,
+}
+
+impl Session {
+    /// A façade for a caller on a view, whose documents name `base`.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, view: View, base: BaseUrl, context: Context, accounts: Arc<dyn Accounts>) -> Arc<Self> {
+        let reader = Reader::new(Arc::clone(&engine), context.caller.clone(), context.now, view.moment);
+        Arc::new(Self { engine, view, base, context, reader, accounts, staged: Arc::default() })
+    }
+
+    /// The reads of this request: after it, they say where its answer came from.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    fn repo(&self) -> &Arc<Repo> {
+        &self.view.repo
+    }
+
+    /// What the caller may read of the packages that were found.
+    async fn visible(&self, readable: &[Arc<Repo>], found: Vec<(i64, PackageState)>) -> Result<Vec<SearchItem>> {
+        let mut items = Vec::with_capacity(found.len());
+        for (id, package) in found {
+            let Some(repo) = readable.iter().find(|repo| repo.id() == id) else { continue };
+            if self.engine.access.decide(&self.context.caller, Action::Read, &repo.target(Some(&package.name))).await?.allowed {
+                items.push(SearchItem { package });
+            }
+        }
+        Ok(items)
+    }
+
+    /// The proxies behind this repository that the caller may read.
+    async fn proxies(&self) -> Result<Vec<Arc<Repo>>> {
+        let mut readable = self.reader.readable(self.repo(), None).await?;
+        readable.retain(|repo| repo.kind() == Kind::Proxy);
+        Ok(readable)
+    }
+}
+
+#[async_trait]
+impl Facade for Session {
+    fn address(&self) -> &Address {
+        self.repo().address()
+    }
+
+    fn kind(&self) -> Kind {
+        self.repo().kind()
+    }
+
+    fn settings(&self) -> &serde_json::Value {
+        &self.repo().row.settings
+    }
+
+    fn now(&self) -> Timestamp {
+        self.context.now
+    }
+
+    fn principal(&self) -> &Principal {
+        &self.context.caller.principal
+    }
+
+    fn accounts(&self) -> &dyn Accounts {
+        &*self.accounts
+    }
+
+    async fn grant(&self, action: Action, resource: &Resource) -> Result<()> {
+        if action != Action::Read {
+            self.view.check_writable()?;
+        }
+        let package = match resource {
+            Resource::Repository => None,
+            Resource::Package(name) => Some(name.as_str()),
+        };
+        self.engine.allow(&self.context, action, self.repo(), package).await
+    }
+
+    async fn entry(&self, path: &str) -> Result<Option<File>> {
+        self.reader.entry(self.repo(), path).await
+    }
+
+    async fn entries(&self, listing: &Listing) -> Result<ListingPage> {
+        self.reader.entries(self.repo(), listing).await
+    }
+
+    async fn records(&self, package: &str, fragments: &'static str) -> Result<Option<Arc<Records>>> {
+        self.reader.records(self.repo(), package, fragments).await
+    }
+
+    async fn document(&self, index: Index<'_>) -> Result<Option<Arc<Document>>> {
+        self.reader.document(self.repo(), &self.base, index).await
+    }
+
+    async fn search(&self, text: &str, from: usize, size: usize) -> Result<SearchPage> {
+        let readable = self.reader.readable(self.repo(), None).await?;
+        let hosted: Vec<i64> = readable.iter().filter(|repo| repo.kind() == Kind::Hosted).map(|repo| repo.id()).collect();
+        if hosted.is_empty() {
+            return Ok(SearchPage::default());
+        }
+        let (found, total) = self.engine.catalog.search(&hosted, text, from, size.max(1)).await?;
+        let looked_at = found.len();
+        let mut items = self.visible(&readable, found).await?;
+        // A count of what the caller may not see would tell that it is there.
+        let total = if looked_at == 0 && total > 0 {
+            let (first, _) = self.engine.catalog.search(&hosted, text, 0, FIRST_PAGE).await?;
+            let looked_at = first.len();
+            let seen = self.visible(&readable, first).await?.len();
+            if seen == looked_at { total } else { seen as u64 }
+        } else if items.len() < looked_at {
+            (from + items.len()) as u64
+        } else {
+            total
+        };
+        items.truncate(size);
+        Ok(SearchPage { items, total })
+    }
+
+    async fn ask_upstream(&self, question: &Question) -> Result<Vec<UpstreamAnswer>> {
+        let proxies = self.proxies().await?;
+        let asked = proxies.iter().map(|repo| async move {
+            let upstream = repo.upstream()?;
+            let mut headers = http::HeaderMap::new();
+            for (name, value) in &question.headers {
+                headers.insert(http::HeaderName::from_static(name), http::HeaderValue::from_str(value).map_err(Error::internal)?);
+            }
+            let fetch = Fetch {
+                method: question.method.clone(),
+                headers,
+                body: question.body.clone(),
+                gzip: true,
+                patience: PATIENCE_WITH_COPY,
+                ..Fetch::get(Target::Path(&question.path))
+            };
+            let fetched = upstream.fetch(&fetch).await?;
+            let status = fetched.status;
+            let body = fetched.document(question.limit).await?;
+            Ok::<_, Error>(UpstreamAnswer { member: repo.address().clone(), status, body })
+        });
+        let mut answers = Vec::new();
+        let mut failure = None;
+        for outcome in futures::future::join_all(asked).await {
+            match outcome {
+                Ok(answer) => answers.push(answer),
+                Err(error) => {
+                    tracing::warn!(%error, "an upstream was asked in vain");
+                    failure = Some(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) if answers.is_empty() => Err(error),
+            _ => Ok(answers),
+        }
+    }
+
+    async fn private_names(&self, names: &[String]) -> Result<HashSet<String>> {
+        let repo = self.repo();
+        let mut private = HashSet::new();
+        for name in names {
+            let asked = match repo.kind() {
+                Kind::Hosted => false,
+                Kind::Proxy => repo.rules.admits(name),
+                Kind::Group => self.engine.candidates(repo, name, true).await?.iter().any(|leaf| leaf.repo.kind() == Kind::Proxy),
+            };
+            if !asked {
+                private.insert(name.clone());
+            }
+        }
+        Ok(private)
+    }
+
+    async fn verification_keys(&self) -> Result<Vec<VerificationKey>> {
+        let mut keys = Vec::new();
+        for repo in self.reader.readable(self.repo(), None).await? {
+            if repo.kind() == Kind::Hosted {
+                keys.extend(self.engine.keys.public(repo.id()).await?);
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn package(&self, package: &str) -> Result<Option<PackageState>> {
+        let at = self.engine.revision(self.repo(), self.view.moment).await?;
+        Ok(self.engine.catalog.package(self.repo().id(), package, at).await?)
+    }
+
+    async fn version(&self, package: &str, version: &str) -> Result<Option<VersionState>> {
+        Ok(self.engine.catalog.version(self.repo().id(), package, version).await?)
+    }
+
+    async fn versions(&self, package: &str) -> Result<Vec<VersionState>> {
+        Ok(self.engine.catalog.versions(self.repo().id(), package).await?)
+    }
+
+    async fn stage(&self, spec: StageSpec) -> Result<Box<dyn Staging>> {
+        let limit = spec.limit.unwrap_or(u64::MAX).min(self.engine.max_upload);
+        let writer = self.engine.blobs.writer(WriteSpec { algorithms: spec.algorithms, limit }).await?;
+        Ok(Box::new(SessionStaging { writer, staged: Arc::clone(&self.staged) }))
+    }
+
+    async fn commit(&self, change: Change) -> Result<u64> {
+        self.view.check_writable()?;
+        let births = change.births.into_iter().map(|birth| self.row(birth)).collect::<Result<Vec<_>>>()?;
+        let commit = Commit {
+            repository: self.repo().id(),
+            principal: self.context.caller.name(),
+            request_id: self.context.facts.request_id.clone(),
+            now: self.context.now,
+            action: change.action.to_owned(),
+            subject: change.subject,
+            preconditions: change.preconditions,
+            deaths: change.deaths,
+            births: Vec::new(),
+        };
+        let engine = Arc::clone(&self.engine);
+        let repo = Arc::clone(self.repo());
+        self.engine.detached(async move { engine.commit(&repo, commit, births).await }).await
+    }
+
+    async fn sign(&self, message: &[u8]) -> Result<Signature> {
+        self.engine.keys.sign(self.repo().id(), message, self.context.now).await
+    }
+}
+
+/// A birth on its way into the catalog: the row, and the blob that must be durable before.
+pub(crate) struct Arrival {
+    row: NewRow,
+    blob: Option<Arc<StagedBlob>>,
+}
+
+impl From<NewRow> for Arrival {
+    fn from(row: NewRow) -> Self {
+        Self { row, blob: None }
+    }
+}
+
+impl Session {
+    fn row(&self, birth: Birth) -> Result<Arrival> {
+        Ok(match birth {
+            Birth::Package { package, document, terms } => NewRow::Package { package, document, terms }.into(),
+            Birth::Version { package, version, document } => NewRow::Version { package, version, document, fragments: Vec::new() }.into(),
+            Birth::Entry { path, package, version, blob, content_type, data } => {
+                let (blob, staged) = match blob {
+                    BlobSource::Entry(path) => (NewBlob::Entry(path), None),
+                    BlobSource::Staged(staged) => {
+                        let own = self.staged.lock().get(&staged.digest()).cloned();
+                        let own = own.ok_or_else(|| Error::internal("a commit named a blob that its request did not stage"))?;
+                        (NewBlob::New(own.facts().clone()), Some(own))
+                    }
+                };
+                Arrival { row: NewRow::Entry { path, package, version, blob, content_type, data }, blob: staged }
+            }
+        })
+    }
+}
+
+impl Engine {
+    /// Applies a change: blobs first, then one transaction, then the head.
+    pub(crate) async fn commit(&self, repo: &Arc<Repo>, mut commit: Commit, arrivals: Vec<Arrival>) -> Result<u64> {
+        for arrival in &arrivals {
+            if let Some(blob) = &arrival.blob {
+                self.blobs.persist(blob).await?;
+            }
+        }
+        let format = Arc::clone(&repo.format);
+        commit.births = entrepot_kit::blocking(move || {
+            let with_fragments = |mut row: NewRow| {
+                if let NewRow::Version { package, version, document, fragments } = &mut row {
+                    *fragments = format.fragments(package, version, document)?;
+                }
+                Ok(row)
+            };
+            arrivals.into_iter().map(|arrival| with_fragments(arrival.row)).collect()
+        })
+        .await?;
+        let revision = self.catalog.commit(commit).await?;
+        repo.advance(revision);
+        Ok(revision)
+    }
+
+    /// Commits a change that the management API makes: a deletion or a restoration.
+    ///
+    /// # Errors
+    /// 409 when there is nothing to restore, and failures of the catalog.
+    pub async fn manage(self: &Arc<Self>, context: &Context, repo: &Arc<Repo>, change: Change, restored: Vec<NewRow>) -> Result<u64> {
+        let commit = Commit {
+            repository: repo.id(),
+            principal: context.caller.name(),
+            request_id: context.facts.request_id.clone(),
+            now: context.now,
+            action: change.action.to_owned(),
+            subject: change.subject,
+            preconditions: change.preconditions,
+            deaths: change.deaths,
+            births: Vec::new(),
+        };
+        let arrivals = restored.into_iter().map(Arrival::from).collect();
+        let (engine, repo) = (Arc::clone(self), Arc::clone(repo));
+        self.detached(async move { engine.commit(&repo, commit, arrivals).await }).await
+    }
+}
+
+struct SessionStaging {
+    writer: BlobWriter,
+    staged: Arc<Mutex<HashMap<Sha256Digest, Arc<StagedBlob>>>>,
+}
+
+#[async_trait]
+impl Staging for SessionStaging {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.writer.write(bytes).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Arc<dyn Staged>> {
+        let staged = Arc::new(self.writer.finish().await?);
+        self.staged.lock().insert(staged.facts().digest, Arc::clone(&staged));
+        Ok(staged)
+    }
+}
+
+impl View {
+    /// Refuses changes where there can be none.
+    ///
+    /// # Errors
+    /// 405 for the past, proxies and groups.
+    pub fn check_writable(&self) -> Result<()> {
+        let refused = |why: String| Err(Error::new(StatusCode::METHOD_NOT_ALLOWED, why));
+        match (self.moment, self.repo.kind()) {
+            (Some(_), _) => refused(String::from("the past cannot be changed: use the address without .at-…")),
+            (None, Kind::Hosted) => Ok(()),
+            (None, Kind::Proxy) => refused(format!("{} is a proxy: publish to a hosted repository", self.repo.address())),
+            (None, Kind::Group) => refused(format!("{} is a group without publish_to: publish to one of its hosted members", self.repo.address())),
+        }
+    }
+}

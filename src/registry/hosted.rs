@@ -1,0 +1,36 @@
+//! Hosted repositories: the records themselves.
+
+use std::sync::Arc;
+
+use entrepot_kit::{File, Records, Result, Source};
+
+use crate::registry::Repo;
+use crate::registry::reader::Reader;
+
+impl Reader {
+    pub(crate) async fn hosted_stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
+        let at = self.engine.revision(repo, self.moment).await?;
+        let key = ((repo.id(), at.unwrap_or_else(|| repo.head())), package.to_owned());
+        self.note(Source::Hosted);
+        if let Some(stamp) = self.engine.cache.stamps.get(&key) {
+            return Ok(stamp);
+        }
+        let changed = self.engine.catalog.package_changed(repo.id(), package, at).await?;
+        let stamp: Option<Arc<str>> = changed.map(|revision| format!("{}@{revision}", repo.id()).into());
+        self.engine.cache.stamps.insert(key, stamp.clone());
+        Ok(stamp)
+    }
+
+    pub(crate) async fn hosted_records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Records>> {
+        let at = self.engine.revision(repo, self.moment).await?;
+        Ok(self.engine.catalog.records(repo.id(), package, kind, at).await?)
+    }
+
+    pub(crate) async fn hosted_entry(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {
+        let at = self.engine.revision(repo, self.moment).await?;
+        let Some(stored) = self.engine.stored(repo, path, at).await? else { return Ok(None) };
+        // A file of a version never changes; a path of its own may be overwritten later.
+        let mutable = stored.entry.version.is_none() && at.is_none();
+        self.engine.file(&stored, Source::Hosted, mutable).await.map(Some)
+    }
+}

@@ -1,0 +1,135 @@
+//! The signing keys of repositories: ECDSA P-256, made when first needed, sealed by the master key in the catalog.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use entrepot_kit::{Error, Result, Signature, Timestamp, VerificationKey};
+use parking_lot::Mutex;
+use sha2::Digest as _;
+
+use crate::store::catalog::Catalog;
+use crate::store::model::KeyRow;
+
+/// The fixed beginning of a SubjectPublicKeyInfo with an uncompressed P-256 point (RFC 5480).
+const P256_PREFIX: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+/// Seals the private keys in the catalog. The same on all replicas.
+pub struct MasterKey(RandomizedNonceKey);
+
+impl MasterKey {
+    /// Bytes of a master key.
+    pub const LENGTH: usize = 32;
+
+    /// The key with these bytes.
+    ///
+    /// # Errors
+    /// 500 when they are not [`Self::LENGTH`] bytes.
+    pub fn new(bytes: &[u8]) -> Result<Self> {
+        Ok(Self(RandomizedNonceKey::new(&AES_256_GCM, bytes).map_err(|_| Error::internal("the master key must have 32 bytes"))?))
+    }
+
+    /// The purpose is bound to the sealed bytes, so that one repository's row cannot be put in another's place.
+    fn seal(&self, purpose: &str, secret: &[u8]) -> Result<Vec<u8>> {
+        let mut sealed = secret.to_vec();
+        let nonce = self.0.seal_in_place_append_tag(Aad::from(purpose), &mut sealed).map_err(|_| Error::internal("sealing a key failed"))?;
+        Ok([nonce.as_ref().as_slice(), &sealed].concat())
+    }
+
+    fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Vec<u8>> {
+        let broken = || Error::internal("a signing key cannot be opened: the master key is not the one that sealed it");
+        let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or_else(broken)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| broken())?;
+        let mut plain = rest.to_vec();
+        let opened = self.0.open_in_place(nonce, Aad::from(purpose), &mut plain).map_err(|_| broken())?;
+        Ok(opened.to_vec())
+    }
+}
+
+/// Keys by repository.
+pub(crate) struct Keys {
+    catalog: Catalog,
+    master: MasterKey,
+    open: Mutex<HashMap<i64, Arc<OpenKey>>>,
+}
+
+struct OpenKey {
+    pair: EcdsaKeyPair,
+    id: String,
+}
+
+impl Keys {
+    pub(crate) fn new(catalog: Catalog, master: MasterKey) -> Self {
+        Self { catalog, master, open: Mutex::default() }
+    }
+
+    fn purpose(repository: i64) -> String {
+        format!("sign/{repository}")
+    }
+
+    /// Signs `message`; makes the repository's key at the first call.
+    pub(crate) async fn sign(&self, repository: i64, message: &[u8], now: Timestamp) -> Result<Signature> {
+        let key = self.key(repository, now).await?;
+        let signature = key.pair.sign(&SystemRandom::new(), message).map_err(|_| Error::internal("signing failed"))?;
+        Ok(Signature { key_id: key.id.clone(), signature: STANDARD.encode(signature) })
+    }
+
+    async fn key(&self, repository: i64, now: Timestamp) -> Result<Arc<OpenKey>> {
+        if let Some(key) = self.open.lock().get(&repository) {
+            return Ok(Arc::clone(key));
+        }
+        let purpose = Self::purpose(repository);
+        let row = match self.catalog.keys(&purpose).await?.into_iter().next() {
+            Some(row) => row,
+            None => self.catalog.put_key(self.generate(&purpose, now)?).await?,
+        };
+        let private = self.master.open(&purpose, &row.sealed)?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &private).map_err(|_| Error::internal("a stored signing key is malformed"))?;
+        let key = Arc::new(OpenKey { pair, id: row.id });
+        self.open.lock().insert(repository, Arc::clone(&key));
+        Ok(key)
+    }
+
+    fn generate(&self, purpose: &str, now: Timestamp) -> Result<KeyRow> {
+        let private =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).map_err(|_| Error::internal("no key could be made"))?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, private.as_ref()).map_err(|_| Error::internal("no key could be made"))?;
+        let public = [&P256_PREFIX, pair.public_key().as_ref()].concat();
+        Ok(KeyRow {
+            id: format!("SHA256:{}", STANDARD.encode(sha2::Sha256::digest(&public)).trim_end_matches('=')),
+            purpose: purpose.to_owned(),
+            sealed: self.master.seal(purpose, private.as_ref())?,
+            public,
+            created: now,
+            expires: None,
+        })
+    }
+
+    /// The public keys of a repository: none before its first signature.
+    pub(crate) async fn public(&self, repository: i64) -> Result<Vec<VerificationKey>> {
+        let rows = self.catalog.keys(&Self::purpose(repository)).await?;
+        Ok(rows.into_iter().map(|row| VerificationKey { key_id: row.id, key: STANDARD.encode(row.public), expires: row.expires }).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MasterKey;
+
+    #[test]
+    fn sealed_keys_open_only_for_their_purpose_and_master_key() {
+        let master = MasterKey::new(&[7; 32]).expect("32 bytes");
+        let sealed = master.seal("sign/1", b"secret").expect("sealed");
+        assert_eq!(master.open("sign/1", &sealed).ok().as_deref(), Some(&b"secret"[..]));
+        assert!(master.open("sign/2", &sealed).is_err());
+        assert!(MasterKey::new(&[8; 32]).expect("32 bytes").open("sign/1", &sealed).is_err());
+        assert!(master.open("sign/1", b"short").is_err());
+        assert!(MasterKey::new(&[0; 31]).is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! The engine: hosted, proxy and group repositories, and the façade that formats see of them.
+//!
+//! One read interface, [`reader::Reader`], serves all three kinds: a proxy is a hosted repository that fills itself, a group
+//! is the union of its members' answers. Documents, files and stamps are cached by the revision at which they were read, so a
+//! commit makes every older cache line unreachable by moving the head: nothing is ever invalidated by name.
+
+use std::sync::Arc;
+
+use entrepot_kit::{Address, Error, Format, Result, Timestamp};
+use parking_lot::RwLock;
+use tokio::runtime::Handle;
+
+use crate::access::Access;
+use crate::clock::Clock;
+use crate::store::blobs::BlobStore;
+use crate::store::catalog::Catalog;
+
+mod cache;
+mod facade;
+mod fill;
+mod group;
+mod hosted;
+pub mod keys;
+mod locks;
+mod permission;
+mod proxy;
+pub mod reader;
+pub mod reconcile;
+pub mod rules;
+pub mod table;
+pub mod view;
+
+pub use facade::{Context, Session};
+pub use table::{Repo, Table};
+pub use view::{Moment, View};
+
+/// What the engine is built from.
+pub struct Parts {
+    /// The catalog.
+    pub catalog: Catalog,
+    /// The blobs.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Who may do what.
+    pub access: Arc<Access>,
+    /// The formats.
+    pub formats: Vec<Arc<dyn Format>>,
+    /// Seals the private keys of repositories.
+    pub master_key: keys::MasterKey,
+    /// The time.
+    pub clock: Clock,
+    /// Bytes of index documents and records that are held in memory.
+    pub cache_bytes: u64,
+    /// Most bytes of one uploaded or fetched file.
+    pub max_upload: u64,
+}
+
+/// The engine. One per process.
+pub struct Engine {
+    /// The catalog.
+    pub catalog: Catalog,
+    /// The blobs.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Who may do what.
+    pub access: Arc<Access>,
+    /// The formats.
+    pub formats: Vec<Arc<dyn Format>>,
+    /// The time.
+    pub clock: Clock,
+    /// Most bytes of one uploaded or fetched file.
+    pub max_upload: u64,
+    keys: keys::Keys,
+    table: RwLock<Arc<Table>>,
+    cache: cache::Caches,
+    locks: locks::KeyedLocks,
+    fills: fill::Fills,
+    /// Upstream indexes in memory at the same time: each may have tens of megabytes.
+    indexes: tokio::sync::Semaphore,
+    /// Work that must outlive a request (commits, fills) runs here, never on a web worker that may drop it.
+    runtime: Handle,
+}
+
+impl Engine {
+    /// Builds the engine on the current multi-thread runtime and loads the repositories.
+    ///
+    /// # Errors
+    /// Failures of the catalog.
+    pub async fn new(parts: Parts) -> Result<Arc<Self>> {
+        let engine = Arc::new(Self {
+            keys: keys::Keys::new(parts.catalog.clone(), parts.master_key),
+            catalog: parts.catalog,
+            blobs: parts.blobs,
+            access: parts.access,
+            formats: parts.formats,
+            clock: parts.clock,
+            max_upload: parts.max_upload,
+            table: RwLock::default(),
+            cache: cache::Caches::new(parts.cache_bytes),
+            locks: locks::KeyedLocks::default(),
+            fills: fill::Fills::default(),
+            indexes: tokio::sync::Semaphore::new(4),
+            runtime: Handle::current(),
+        });
+        engine.reload().await?;
+        Ok(engine)
+    }
+
+    /// The repositories as of now.
+    #[must_use]
+    pub fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read())
+    }
+
+    /// The repository at an address.
+    #[must_use]
+    pub fn repo(&self, address: &Address) -> Option<Arc<Repo>> {
+        self.table.read().get(address).cloned()
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Reads systems and repositories again, after a change of either.
+    ///
+    /// # Errors
+    /// Failures of the catalog.
+    pub async fn reload(&self) -> Result<()> {
+        let (systems, rows) = (self.catalog.systems().await?, self.catalog.repositories().await?);
+        let (table, problems) = Table::build(systems, rows, &self.formats, &self.table());
+        for problem in problems {
+            tracing::error!(problem, "a repository cannot be served");
+        }
+        *self.table.write() = Arc::new(table);
+        Ok(())
+    }
+
+    /// Notices what other processes wrote: four times a second a look at the database's own change counter, and a reload when
+    /// it moved. Runs until the process ends.
+    pub async fn watch(self: Arc<Self>) {
+        let mut seen = self.catalog.data_version().await.ok();
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(250));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let outcome = async {
+                let version = self.catalog.data_version().await?;
+                if seen.replace(version) != Some(version) {
+                    self.reload().await?;
+                    self.access.refresh().await?;
+                }
+                Ok::<_, Error>(())
+            };
+            if let Err(error) = outcome.await {
+                seen = None;
+                tracing::warn!(%error, cause = ?std::error::Error::source(&error), "the catalog could not be asked for changes");
+            }
+        }
+    }
+
+    /// Runs `work` to its end even when the caller goes away.
+    ///
+    /// # Errors
+    /// Those of `work`; 500 when it panicked.
+    pub(crate) async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        match self.runtime.spawn(work).await {
+            Ok(result) => result,
+            Err(cause) => Err(Error::internal(cause)),
+        }
+    }
+}

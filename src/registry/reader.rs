@@ -1,0 +1,172 @@
+//! The one read interface over hosted, proxy and group repositories.
+
+use std::sync::Arc;
+
+use entrepot_kit::records::Content;
+use entrepot_kit::{BaseUrl, Document, File, Index, Kind, Listing, ListingPage, Records, Result, Source, Timestamp};
+use parking_lot::Mutex;
+
+use crate::access::Caller;
+use crate::registry::cache::DocumentKey;
+use crate::registry::{Engine, Moment, Repo};
+use crate::store::model::StoredEntry;
+
+/// Reads for one caller, at one moment.
+pub struct Reader {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) caller: Caller,
+    pub(crate) now: Timestamp,
+    pub(crate) moment: Option<Moment>,
+    source: Mutex<Option<Source>>,
+}
+
+impl Reader {
+    /// A reader for a caller, of the newest state or of a past moment.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, caller: Caller, now: Timestamp, moment: Option<Moment>) -> Self {
+        Self { engine, caller, now, moment, source: Mutex::new(None) }
+    }
+
+    /// The least direct source of all that was read so far.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        *self.source.lock()
+    }
+
+    pub(crate) fn note(&self, source: Source) {
+        let mut noted = self.source.lock();
+        *noted = (*noted).max(Some(source));
+    }
+
+    /// Names the present state of a package: equal stamps mean equal records. `None` when there is no such package.
+    pub(crate) async fn stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
+        match repo.kind() {
+            Kind::Hosted => self.hosted_stamp(repo, package).await,
+            Kind::Proxy => self.proxy_stamp(repo, package).await,
+            Kind::Group => self.group_stamp(repo, package).await,
+        }
+    }
+
+    /// What an index of the package is made of.
+    ///
+    /// # Errors
+    /// 502 and 503 when an upstream that might have it failed.
+    pub async fn records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Arc<Records>>> {
+        let Some(stamp) = self.stamp(repo, package).await? else { return Ok(None) };
+        self.records_at(repo, package, kind, stamp).await
+    }
+
+    pub(crate) async fn records_at(&self, repo: &Arc<Repo>, package: &str, kind: &'static str, stamp: Arc<str>) -> Result<Option<Arc<Records>>> {
+        let key = (repo.id(), package.to_owned(), kind, Arc::clone(&stamp));
+        if let Some(records) = self.engine.cache.records.get(&key) {
+            return Ok(Some(records));
+        }
+        let records = match repo.kind() {
+            Kind::Hosted => self.hosted_records(repo, package, kind).await?,
+            Kind::Proxy => self.proxy_records(repo, package, kind).await?,
+            Kind::Group => self.group_records(repo, package, kind).await?,
+        };
+        let Some(records) = records.map(Arc::new) else { return Ok(None) };
+        self.engine.cache.records.insert(key, Arc::clone(&records));
+        Ok(Some(records))
+    }
+
+    /// An index document: from the cache while its package has not changed, else made now, once for all who wait.
+    ///
+    /// # Errors
+    /// Those of [`Self::records`] and of the format's rendering.
+    pub async fn document(&self, repo: &Arc<Repo>, base: &BaseUrl, index: Index<'_>) -> Result<Option<Arc<Document>>> {
+        let Some(stamp) = self.stamp(repo, index.package).await? else { return Ok(None) };
+        let key = DocumentKey {
+            repository: repo.id(),
+            scope: if repo.kind() == Kind::Group { self.group_scope(repo, index.package).await? } else { 0 },
+            package: index.package.to_owned(),
+            variant: index.variant.to_owned(),
+            base: base.to_string(),
+        };
+        let cached = || self.engine.cache.documents.get(&key).filter(|(made_of, _)| *made_of == stamp).map(|(_, document)| document);
+        if let Some(document) = cached() {
+            return Ok(Some(document));
+        }
+        let _one_at_a_time = self.engine.locks.lock(&format!("document/{}/{}/{}/{}", key.repository, key.variant, key.package, key.base)).await;
+        if let Some(document) = cached() {
+            return Ok(Some(document));
+        }
+        let Some(records) = self.records_at(repo, index.package, index.fragments, Arc::clone(&stamp)).await? else { return Ok(None) };
+        let (base_url, variant, modified) = (base.clone(), index.variant.to_owned(), records.modified);
+        let (render, content_type) = (index.render, index.content_type);
+        let document = entrepot_kit::blocking(move || Ok(Arc::new(Document::new(render(&records, &base_url, &variant)?, content_type, modified)))).await?;
+        if self.engine.cache.keeps(base) {
+            self.engine.cache.documents.insert(key, (stamp, Arc::clone(&document)));
+        }
+        Ok(Some(document))
+    }
+
+    /// The file at a path.
+    ///
+    /// # Errors
+    /// 502 and 503 when an upstream that might have it failed.
+    pub async fn entry(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {
+        // No path of a client begins with a slash: those are the engine's own (kept upstream documents).
+        if path.starts_with('/') {
+            return Ok(None);
+        }
+        let file = match repo.kind() {
+            Kind::Hosted => self.hosted_entry(repo, path).await?,
+            Kind::Proxy => self.proxy_entry(repo, path).await?,
+            Kind::Group => self.group_entry(repo, path).await?,
+        };
+        if let Some(file) = &file {
+            self.note(file.source);
+        }
+        Ok(file)
+    }
+
+    /// Paths below a prefix: what is hosted, or kept.
+    ///
+    /// # Errors
+    /// Failures of the catalog.
+    pub async fn entries(&self, repo: &Arc<Repo>, listing: &Listing) -> Result<ListingPage> {
+        match repo.kind() {
+            Kind::Group => self.group_entries(repo, listing).await,
+            Kind::Hosted | Kind::Proxy => self.stored_entries(repo, listing).await,
+        }
+    }
+
+    pub(crate) async fn stored_entries(&self, repo: &Arc<Repo>, listing: &Listing) -> Result<ListingPage> {
+        let at = self.engine.revision(repo, self.moment).await?;
+        // The engine's own paths sort between '.' and '0': a page may lose items to the filter, never its continuation.
+        let mut page = self.engine.catalog.entries(repo.id(), listing, at).await?;
+        page.items.retain(|item| !item.path().starts_with('/'));
+        Ok(page)
+    }
+}
+
+impl Engine {
+    /// The stored entry at a path, from memory when it was read at this revision before.
+    pub(crate) async fn stored(&self, repo: &Repo, path: &str, at: Option<u64>) -> Result<Option<Arc<StoredEntry>>> {
+        let key = ((repo.id(), at.unwrap_or_else(|| repo.head())), path.to_owned());
+        if let Some(entry) = self.cache.entries.get(&key) {
+            return Ok(Some(entry));
+        }
+        let entry = self.catalog.entry(repo.id(), path, at).await?.map(Arc::new);
+        if let Some(entry) = &entry {
+            self.cache.entries.insert(key, Arc::clone(entry));
+        }
+        Ok(entry)
+    }
+
+    /// The bytes of a stored entry.
+    pub(crate) async fn content(&self, stored: &StoredEntry) -> Result<Arc<dyn Content>> {
+        match (&stored.inline, &stored.entry.digest, stored.entry.size) {
+            (Some(bytes), ..) => Ok(crate::store::blobs::inline(bytes.clone())),
+            (None, Some(digest), Some(size)) => self.blobs.open(digest, size).await,
+            _ => Err(entrepot_kit::Error::internal(format!("the entry {:?} has no blob", stored.entry.path))),
+        }
+    }
+
+    /// A stored entry as a file that can be sent.
+    pub(crate) async fn file(&self, stored: &StoredEntry, source: Source, mutable: bool) -> Result<File> {
+        Ok(File { content: self.content(stored).await?, entry: stored.entry.clone(), source, mutable })
+    }
+}

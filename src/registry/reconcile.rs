@@ -1,0 +1,122 @@
+//! Systems and repositories that the configuration file declares, brought into the catalog at start.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use entrepot_kit::accounts::Tags;
+use entrepot_kit::{Address, Error, Format, Kind, Result, SystemName, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::registry::rules::Rules;
+use crate::registry::table::{members, upstream_settings};
+use crate::store::catalog::Catalog;
+use crate::store::model::NewRepository;
+
+/// A system as the configuration declares it.
+pub struct DeclaredSystem {
+    /// Its name.
+    pub name: SystemName,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// A repository as the configuration declares it, or the API asks for it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Its address.
+    pub address: Address,
+    /// What it speaks.
+    pub format: String,
+    /// Hosted, proxy or group.
+    pub kind: Kind,
+    /// Its tags.
+    pub tags: Tags,
+    /// Its settings, `upstream` and `members` among them.
+    pub settings: Map<String, Value>,
+}
+
+/// Checks what can be checked without the catalog: the format, its own settings, name rules, upstream and members.
+///
+/// # Errors
+/// 400 saying what is wrong and where.
+pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
+    let named = |error: Error| Error::bad_request(format!("{}: {}", wanted.address, error.message()));
+    let known = || formats.iter().map(|format| format.id()).collect::<Vec<_>>().join(", ");
+    let format = formats.iter().find(|format| format.id() == wanted.format);
+    let format = format.ok_or_else(|| Error::bad_request(format!("{}: the format {:?} is not one of: {}", wanted.address, wanted.format, known())))?;
+    let settings = Value::Object(wanted.settings.clone());
+    Rules::from_settings(&settings).map_err(named)?;
+    let misplaced = |field: &str, kind: &str| named(Error::bad_request(format!("{field} belongs to a {kind} repository")));
+    match wanted.kind {
+        Kind::Proxy => drop(upstream_settings(&settings).map_err(named)?),
+        _ if settings.get("upstream").is_some() => return Err(misplaced("upstream", "proxy")),
+        _ => {}
+    }
+    match wanted.kind {
+        Kind::Group if members(&settings).map_err(named)?.is_empty() => {
+            return Err(named(Error::bad_request("a group needs members = [\"system/repository\", …]")));
+        }
+        Kind::Group => {}
+        _ if settings.get("members").is_some() || settings.get("publish_to").is_some() => return Err(misplaced("members and publish_to", "group")),
+        _ => {}
+    }
+    let own: Map<String, Value> = wanted
+        .settings
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    format.check_settings(&Value::Object(own)).map_err(named)
+}
+
+/// Creates what is declared and missing, updates what is declared and there, and frees what is no longer declared for changes
+/// through the API: nothing is deleted because a line left a file.
+///
+/// # Errors
+/// 400 for a declared repository whose format or kind is not the stored one's, and failures of the catalog.
+pub async fn reconcile(catalog: &Catalog, systems: &[DeclaredSystem], repositories: &[Wanted], now: Timestamp) -> Result<()> {
+    let stored: Vec<_> = catalog.systems().await?;
+    for system in systems {
+        match stored.iter().find(|row| row.name == system.name) {
+            None => drop(catalog.create_system(system.name.clone(), system.tags.clone(), true, now).await?),
+            Some(row) if row.tags != system.tags || !row.declared => catalog.update_system(system.name.clone(), system.tags.clone(), true).await?,
+            Some(_) => {}
+        }
+    }
+    for row in stored.iter().filter(|row| row.declared && !systems.iter().any(|system| system.name == row.name)) {
+        catalog.update_system(row.name.clone(), row.tags.clone(), false).await?;
+    }
+    let stored = catalog.repositories().await?;
+    let declared: BTreeSet<_> = repositories.iter().map(|wanted| &wanted.address).collect();
+    for wanted in repositories {
+        let settings = Value::Object(wanted.settings.clone());
+        match stored.iter().find(|row| row.address == wanted.address) {
+            None => {
+                let new = NewRepository {
+                    address: wanted.address.clone(),
+                    format: wanted.format.clone(),
+                    kind: wanted.kind,
+                    tags: wanted.tags.clone(),
+                    settings,
+                    declared: true,
+                };
+                drop(catalog.create_repository(new, now).await?);
+            }
+            Some(row) if row.format != wanted.format || row.kind != wanted.kind => {
+                return Err(Error::bad_request(format!(
+                    "{}: it is stored as a {:?} {} repository; a repository cannot change its format or kind: declare a new name",
+                    wanted.address, row.kind, row.format
+                )));
+            }
+            Some(row) if row.tags != wanted.tags || row.settings != settings || !row.declared => {
+                catalog.update_repository(row.id, wanted.tags.clone(), settings, true).await?;
+            }
+            Some(_) => {}
+        }
+    }
+    for row in stored.iter().filter(|row| row.declared && !declared.contains(&row.address)) {
+        tracing::warn!(repository = %row.address, "no longer declared in the configuration: kept, and from now on managed through the API");
+        catalog.update_repository(row.id, row.tags.clone(), row.settings.clone(), false).await?;
+    }
+    Ok(())
+}

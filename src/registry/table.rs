@@ -1,0 +1,251 @@
+//! The repositories as the engine knows them: loaded from the catalog, held in memory, replaced as a whole.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use entrepot_kit::accounts::Tags;
+use entrepot_kit::name::DEFAULT_SYSTEM;
+use entrepot_kit::{Address, Error, Format, Kind, Result};
+use serde::Deserialize as _;
+
+use crate::registry::rules::Rules;
+use crate::store::model::{RepositoryRow, SystemRow};
+use crate::upstream::{Trust, Upstream, UpstreamSettings};
+
+/// Groups within groups within groups: no deeper.
+const MAX_DEPTH: usize = 8;
+
+/// A repository with all that a request needs of it. Never changes; a new table brings a new one.
+pub struct Repo {
+    /// Its row in the catalog.
+    pub row: RepositoryRow,
+    /// What it speaks.
+    pub format: Arc<dyn Format>,
+    /// The tags of its system.
+    pub system_tags: Tags,
+    /// Which names it takes at all.
+    pub rules: Rules,
+    /// A proxy's upstream.
+    pub upstream: Option<Arc<Upstream>>,
+    /// A group's members in order, groups among them already replaced by their members.
+    pub leaves: Vec<Leaf>,
+    /// The newest revision. Shared between tables, so that it outlives a reload.
+    pub head: Arc<AtomicU64>,
+}
+
+/// A hosted or proxy repository as a member of a group.
+pub struct Leaf {
+    /// The member.
+    pub repo: Arc<Repo>,
+    /// Groups between the group and the member: the caller must be allowed to read these as well.
+    pub through: Vec<Arc<Repo>>,
+    /// The rules on the way; all must admit a name.
+    pub rules: Vec<Rules>,
+}
+
+impl Repo {
+    /// Its number in the catalog.
+    #[must_use]
+    pub fn id(&self) -> i64 {
+        self.row.id
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.row.address
+    }
+
+    /// Hosted, proxy or group.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.row.kind
+    }
+
+    /// The newest revision that this process knows to be committed.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    /// Notes a committed revision.
+    pub fn advance(&self, revision: u64) {
+        self.head.fetch_max(revision, Ordering::AcqRel);
+    }
+
+    /// The upstream of a proxy.
+    ///
+    /// # Errors
+    /// 500 for a repository that is none.
+    pub fn upstream(&self) -> Result<&Arc<Upstream>> {
+        self.upstream.as_ref().ok_or_else(|| Error::internal(format!("{} has no upstream", self.address())))
+    }
+}
+
+/// Every repository by its address.
+#[derive(Default)]
+pub struct Table {
+    repositories: BTreeMap<Address, Arc<Repo>>,
+    /// The systems by name.
+    pub systems: BTreeMap<String, SystemRow>,
+}
+
+impl Table {
+    /// The repository at an address.
+    #[must_use]
+    pub fn get(&self, address: &Address) -> Option<&Arc<Repo>> {
+        self.repositories.get(address)
+    }
+
+    /// Every repository, ordered by address.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Repo>> {
+        self.repositories.values()
+    }
+
+    /// Builds the table from the catalog's rows. A repository that cannot be served (its format is not of this version, its
+    /// settings are broken) is left out and reported, so that one of them does not stop the server.
+    #[must_use]
+    pub fn build(systems: Vec<SystemRow>, rows: Vec<RepositoryRow>, formats: &[Arc<dyn Format>], previous: &Self) -> (Self, Vec<String>) {
+        let systems: BTreeMap<_, _> = systems.into_iter().map(|system| (system.name.to_string(), system)).collect();
+        let mut problems = Vec::new();
+        let mut table = Self { repositories: BTreeMap::new(), systems };
+        let (groups, plain): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.kind == Kind::Group);
+        for row in plain {
+            match table.plain(row, formats, previous) {
+                Ok(repo) => drop(table.repositories.insert(repo.address().clone(), Arc::new(repo))),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let groups: HashMap<Address, RepositoryRow> = groups.into_iter().map(|row| (row.address.clone(), row)).collect();
+        for address in groups.keys() {
+            if let Err(problem) = table.group(address, &groups, formats, previous, 0) {
+                problems.push(problem);
+            }
+        }
+        (table, problems)
+    }
+
+    fn system_tags(&self, address: &Address) -> Tags {
+        self.systems.get(address.system.as_str()).map(|system| system.tags.clone()).unwrap_or_default()
+    }
+
+    fn plain(&self, row: RepositoryRow, formats: &[Arc<dyn Format>], previous: &Self) -> Result<Repo, String> {
+        let format = find_format(&row, formats)?;
+        let known = previous.get(&row.address).filter(|known| known.id() == row.id);
+        let upstream = match row.kind {
+            Kind::Proxy => match known.filter(|known| known.row.settings == row.settings && known.row.declared == row.declared) {
+                // The circuit breaker and the connections of an unchanged upstream stay.
+                Some(known) => known.upstream.clone(),
+                None => Some(Arc::new(build_upstream(&row).map_err(|error| format!("{}: {}", row.address, error.message()))?)),
+            },
+            _ => None,
+        };
+        let rules = Rules::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
+        Ok(Repo { system_tags: self.system_tags(&row.address), format, rules, upstream, leaves: Vec::new(), head: head(&row, known), row })
+    }
+
+    fn group(
+        &mut self,
+        address: &Address,
+        groups: &HashMap<Address, RepositoryRow>,
+        formats: &[Arc<dyn Format>],
+        previous: &Self,
+        depth: usize,
+    ) -> Result<Arc<Repo>, String> {
+        if let Some(done) = self.repositories.get(address) {
+            return Ok(Arc::clone(done));
+        }
+        let row = groups.get(address).ok_or_else(|| format!("{address} does not exist"))?;
+        if depth >= MAX_DEPTH {
+            return Err(format!("{address}: groups within groups form a cycle or are nested more than {MAX_DEPTH} deep"));
+        }
+        let format = find_format(row, formats)?;
+        let mut leaves = Vec::new();
+        for member in members(&row.settings).map_err(|error| format!("{address}: {}", error.message()))? {
+            let repo = self.group(&member.repository, groups, formats, previous, depth + 1).map_err(|problem| format!("{address}: member {problem}"))?;
+            if repo.row.format != row.format {
+                return Err(format!("{address}: the member {} speaks {}, not {}", repo.address(), repo.row.format, row.format));
+            }
+            if repo.kind() == Kind::Group {
+                leaves.extend(repo.leaves.iter().map(|leaf| Leaf {
+                    repo: Arc::clone(&leaf.repo),
+                    through: std::iter::once(Arc::clone(&repo)).chain(leaf.through.iter().cloned()).collect(),
+                    rules: std::iter::once(member.rules.clone()).chain(leaf.rules.iter().cloned()).collect(),
+                }));
+            } else {
+                leaves.push(Leaf { rules: vec![member.rules.clone(), repo.rules.clone()], through: Vec::new(), repo });
+            }
+        }
+        let known = previous.get(address).filter(|known| known.id() == row.id);
+        let rules = Rules::from_settings(&row.settings).map_err(|error| format!("{address}: {}", error.message()))?;
+        let repo = Arc::new(Repo { system_tags: self.system_tags(address), format, rules, upstream: None, leaves, head: head(row, known), row: row.clone() });
+        self.repositories.insert(address.clone(), Arc::clone(&repo));
+        Ok(repo)
+    }
+}
+
+fn find_format(row: &RepositoryRow, formats: &[Arc<dyn Format>]) -> Result<Arc<dyn Format>, String> {
+    let found = formats.iter().find(|format| format.id() == row.format);
+    found.cloned().ok_or_else(|| format!("{}: this server does not speak {:?}", row.address, row.format))
+}
+
+fn head(row: &RepositoryRow, known: Option<&Arc<Repo>>) -> Arc<AtomicU64> {
+    let head = known.map_or_else(Default::default, |known| Arc::clone(&known.head));
+    head.fetch_max(row.head, Ordering::AcqRel);
+    head
+}
+
+/// Reads and checks a proxy's `upstream` setting.
+///
+/// # Errors
+/// 400 naming what is wrong with it.
+pub fn upstream_settings(settings: &serde_json::Value) -> Result<UpstreamSettings> {
+    let upstream = settings.get("upstream").ok_or_else(|| Error::bad_request("a proxy needs upstream = { url = \"…\" }"))?;
+    let parsed = UpstreamSettings::deserialize(upstream).map_err(|error| Error::bad_request(format!("upstream: {error}")))?;
+    parsed.check().map_err(|problems| Error::bad_request(format!("upstream: {}", problems.join("; "))))?;
+    Ok(parsed)
+}
+
+fn build_upstream(row: &RepositoryRow) -> Result<Upstream> {
+    Upstream::new(upstream_settings(&row.settings)?, Trust { declared: row.declared })
+}
+
+/// A member as a group's settings name it.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its address.
+    pub repository: Address,
+    /// Which names may come from it.
+    pub rules: Rules,
+}
+
+/// Reads a group's `members`: addresses, or tables `{ repository, allow, deny, reserve, merge }`. An address without a
+/// system is one of `main`.
+///
+/// # Errors
+/// 400 naming the member that is malformed.
+pub fn members(settings: &serde_json::Value) -> Result<Vec<Member>> {
+    let malformed =
+        || Error::bad_request("members is a list of \"system/repository\" or { repository = \"…\", allow = […], deny = […], reserve = […], merge = […] }");
+    let Some(list) = settings.get("members") else { return Ok(Vec::new()) };
+    let list = list.as_array().ok_or_else(malformed)?;
+    if list.len() > 64 {
+        return Err(Error::bad_request("a group has at most 64 members"));
+    }
+    list.iter()
+        .map(|member| {
+            let (name, rules) = match member {
+                serde_json::Value::String(name) => (name.as_str(), Rules::default()),
+                serde_json::Value::Object(fields) => {
+                    let mut fields = fields.clone();
+                    fields.remove("repository");
+                    (member.get("repository").and_then(serde_json::Value::as_str).ok_or_else(malformed)?, Rules::parse(&fields.into())?)
+                }
+                _ => return Err(malformed()),
+            };
+            let repository = if name.contains('/') { Address::parse(name)? } else { Address::new(DEFAULT_SYSTEM, name)? };
+            Ok(Member { repository, rules })
+        })
+        .collect()
+}

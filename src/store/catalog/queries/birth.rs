@@ -1,0 +1,237 @@
+//! What begins with a revision: packages, versions, entries and their blobs.
+
+use diesel::prelude::*;
+use entrepot_kit::{Digests, Fragment};
+
+use super::commit::Change;
+use super::{Conn, entries as paths, search};
+use crate::store::catalog::convert::{from_json, other_digests, to_column, to_json};
+use crate::store::catalog::failure::{QueryError, QueryResult};
+use crate::store::catalog::schema::{blobs, entries, fragments, package_documents, packages, versions};
+use crate::store::model::{BlobFacts, NewBlob, NewRow};
+
+/// An entry to be inserted.
+pub(super) struct NewEntry<'a> {
+    pub(super) path: &'a str,
+    pub(super) package: Option<&'a str>,
+    pub(super) version: Option<&'a str>,
+    pub(super) blob: &'a [u8],
+    pub(super) content_type: Option<&'a str>,
+    pub(super) data: &'a str,
+}
+
+/// What happens when something lives at the path already.
+#[derive(PartialEq, Eq)]
+pub(super) enum Existing {
+    /// It cannot be: it was ended before.
+    Ended,
+    /// It stays, and the new entry is dropped.
+    Wins,
+}
+
+/// Inserts an entry.
+pub(super) fn insert_entry(connection: &mut Conn, repository: i64, new: &NewEntry<'_>, created: i64, born: i64, existing: Existing) -> QueryResult<()> {
+    let insert = diesel::insert_into(entries::table).values((
+        entries::repository_id.eq(repository),
+        entries::path.eq(new.path),
+        entries::package.eq(new.package),
+        entries::version.eq(new.version),
+        entries::blob.eq(new.blob),
+        entries::content_type.eq(new.content_type),
+        entries::data.eq(new.data),
+        entries::created.eq(created),
+        entries::born.eq(born),
+    ));
+    match existing {
+        Existing::Ended => insert.execute(connection)?,
+        Existing::Wins => insert.on_conflict_do_nothing().execute(connection)?,
+    };
+    Ok(())
+}
+
+/// Makes a blob known, or adds to what is known of it.
+fn insert_blob(connection: &mut Conn, facts: &BlobFacts, now: i64) -> QueryResult<()> {
+    let key = facts.digest.as_bytes().as_slice();
+    let digests = other_digests(&facts.digests);
+    let inserted = diesel::insert_into(blobs::table)
+        .values((
+            blobs::digest.eq(key),
+            blobs::size.eq(to_column(facts.size)),
+            blobs::digests.eq(to_json(&digests)?),
+            blobs::inline.eq(facts.inline.as_deref()),
+            blobs::created.eq(now),
+        ))
+        .on_conflict(blobs::digest)
+        .do_nothing()
+        .execute(connection)?;
+    if inserted > 0 || digests.is_empty() {
+        return Ok(());
+    }
+    let known: String = blobs::table.find(key).select(blobs::digests).first(connection)?;
+    let mut known: Digests = from_json("digests of a blob", &known)?;
+    let missing: Vec<_> = digests.algorithms().filter(|algorithm| known.get(*algorithm).is_none()).collect();
+    if !missing.is_empty() {
+        for algorithm in missing {
+            known.insert(algorithm, digests.get(algorithm).unwrap_or_default().to_vec());
+        }
+        diesel::update(blobs::table.find(key)).set(blobs::digests.eq(to_json(&known)?)).execute(connection)?;
+    }
+    Ok(())
+}
+
+impl Change<'_> {
+    /// The blob of each birth that has one. New blobs are inserted in the order of their digests, so that two changes on
+    /// PostgreSQL never wait for each other.
+    pub(super) fn resolve_blobs(&mut self, births: &[NewRow]) -> QueryResult<Vec<Option<Vec<u8>>>> {
+        let mut new: Vec<&BlobFacts> = Vec::new();
+        let mut resolved = Vec::with_capacity(births.len());
+        for birth in births {
+            resolved.push(match birth {
+                NewRow::Entry { blob: NewBlob::New(facts), .. } => {
+                    new.push(facts);
+                    Some(facts.digest.as_bytes().to_vec())
+                }
+                NewRow::Entry { blob: NewBlob::Entry(path), .. } => {
+                    let living = paths::living(self.connection, self.repository, path)?;
+                    Some(living.ok_or_else(|| QueryError::conflict(format!("there is no file at {path:?} any more")))?.blob)
+                }
+                _ => None,
+            });
+        }
+        new.sort_by_key(|facts| facts.digest);
+        for facts in new {
+            insert_blob(self.connection, facts, self.time)?;
+        }
+        Ok(resolved)
+    }
+
+    /// The number of a package, made when its name is new.
+    fn identify(&mut self, package: &str) -> QueryResult<i64> {
+        if let Some(id) = super::packages::identity(self.connection, self.repository, package)? {
+            return Ok(id);
+        }
+        let id = diesel::insert_into(packages::table)
+            .values((
+                packages::repository_id.eq(self.repository),
+                packages::name.eq(package),
+                packages::created.eq(self.time),
+                packages::changed.eq(self.revision),
+                packages::modified.eq(self.time),
+                packages::ordinals.eq(0),
+            ))
+            .returning(packages::id)
+            .get_result(self.connection)?;
+        Ok(id)
+    }
+
+    pub(super) fn begin_package(&mut self, package: &str, document: &str, terms: &[String]) -> QueryResult<()> {
+        let id = self.identify(package)?;
+        let kept = search::kept_terms(terms);
+        let terms = to_json(&kept)?;
+        let live = package_documents::table.filter(package_documents::package_id.eq(id)).filter(package_documents::died.is_null());
+        let living: Option<(i64, i64, String)> =
+            live.select((package_documents::id, package_documents::born, package_documents::terms)).first(self.connection).optional()?;
+        if living.as_ref().is_none_or(|(.., before)| *before != terms) {
+            search::replace_terms(self.connection, self.repository, id, &kept)?;
+        }
+        match living {
+            Some((row, born, _)) if born == self.revision => {
+                diesel::delete(package_documents::table.find(row)).execute(self.connection)?;
+            }
+            Some((row, ..)) => {
+                diesel::update(package_documents::table.find(row)).set(package_documents::died.eq(self.revision)).execute(self.connection)?;
+            }
+            None => {}
+        }
+        self.insert_document(id, document, &terms)?;
+        self.touch(package);
+        Ok(())
+    }
+
+    pub(super) fn insert_document(&mut self, package: i64, document: &str, terms: &str) -> QueryResult<()> {
+        diesel::insert_into(package_documents::table)
+            .values((
+                package_documents::package_id.eq(package),
+                package_documents::document.eq(document),
+                package_documents::terms.eq(terms),
+                package_documents::born.eq(self.revision),
+            ))
+            .execute(self.connection)?;
+        Ok(())
+    }
+
+    pub(super) fn begin_version(&mut self, package: &str, version: &str, document: &str, pieces: &[Fragment]) -> QueryResult<()> {
+        let Some(found) = super::packages::find_living(self.connection, self.repository, package)? else {
+            return Err(QueryError::conflict(format!("there is no package {package:?} for the version {version:?}")));
+        };
+        let live = versions::table.filter(versions::package_id.eq(found)).filter(versions::version.eq(version)).filter(versions::died.is_null());
+        let living: Option<(i64, i64, i64, i64)> =
+            live.select((versions::id, versions::born, versions::published, versions::ordinal)).first(self.connection).optional()?;
+        let (published, ordinal) = match living {
+            Some((row, born, published, ordinal)) => {
+                if born == self.revision {
+                    diesel::delete(fragments::table.filter(fragments::version_id.eq(row))).execute(self.connection)?;
+                    diesel::delete(versions::table.find(row)).execute(self.connection)?;
+                } else {
+                    diesel::update(versions::table.find(row)).set(versions::died.eq(self.revision)).execute(self.connection)?;
+                }
+                (published, ordinal)
+            }
+            None => (self.time, self.next_ordinal(found)?),
+        };
+        let row = self.insert_version(found, version, document, published, ordinal)?;
+        for piece in pieces {
+            diesel::insert_into(fragments::table)
+                .values((fragments::version_id.eq(row), fragments::kind.eq(piece.kind), fragments::bytes.eq(piece.bytes.as_ref())))
+                .execute(self.connection)?;
+        }
+        self.touch(package);
+        Ok(())
+    }
+
+    fn next_ordinal(&mut self, package: i64) -> QueryResult<i64> {
+        let ordinal = diesel::update(packages::table.find(package))
+            .set(packages::ordinals.eq(packages::ordinals + 1))
+            .returning(packages::ordinals)
+            .get_result(self.connection)?;
+        Ok(ordinal)
+    }
+
+    pub(super) fn insert_version(&mut self, package: i64, version: &str, document: &str, published: i64, ordinal: i64) -> QueryResult<i64> {
+        let row = diesel::insert_into(versions::table)
+            .values((
+                versions::package_id.eq(package),
+                versions::version.eq(version),
+                versions::document.eq(document),
+                versions::published.eq(published),
+                versions::ordinal.eq(ordinal),
+                versions::born.eq(self.revision),
+            ))
+            .returning(versions::id)
+            .get_result(self.connection)?;
+        Ok(row)
+    }
+
+    /// A path. The time of its publication is kept only as long as its bytes are: clients ask whether it changed since.
+    pub(super) fn begin_entry(&mut self, new: &NewEntry<'_>) -> QueryResult<()> {
+        let mut created = self.time;
+        if let Some(living) = paths::living(self.connection, self.repository, new.path)? {
+            if living.blob == new.blob {
+                created = living.created;
+            }
+            if living.born == self.revision {
+                diesel::delete(entries::table.find(living.id)).execute(self.connection)?;
+            } else {
+                paths::end(self.connection, living.id, self.revision)?;
+            }
+            if let Some(package) = &living.package {
+                self.touch(package);
+            }
+        }
+        insert_entry(self.connection, self.repository, new, created, self.revision, Existing::Ended)?;
+        if let Some(package) = new.package {
+            self.touch(package);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! Every query of the catalog, once for both databases: this folder is compiled twice, each time with another `Conn`.
+
+use super::{Backend, Conn, for_change};
+
+pub(in crate::store::catalog) mod accounts;
+pub(in crate::store::catalog) mod birth;
+pub(in crate::store::catalog) mod commit;
+pub(in crate::store::catalog) mod entries;
+pub(in crate::store::catalog) mod history;
+pub(in crate::store::catalog) mod logs;
+pub(in crate::store::catalog) mod packages;
+pub(in crate::store::catalog) mod purge;
+pub(in crate::store::catalog) mod repositories;
+pub(in crate::store::catalog) mod restore;
+pub(in crate::store::catalog) mod search;
+pub(in crate::store::catalog) mod upstream;
+
+/// Narrows a query to what lives: now, or at a revision. The present has a branch of its own, for the partial indexes.
+macro_rules! at_view {
+    ($query:expr, $table:ident, $at:expr, |$narrowed:ident| $rest:expr) => {
+        match $at {
+            None => {
+                let $narrowed = $query.filter($table::died.is_null());
+                $rest
+            }
+            Some(at) => {
+                let at = $crate::store::catalog::convert::to_column(at);
+                let $narrowed = $query.filter($table::born.le(at)).filter($table::died.is_null().or($table::died.gt(at)));
+                $rest
+            }
+        }
+    };
+}
+use at_view;

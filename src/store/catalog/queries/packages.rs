@@ -1,0 +1,212 @@
+//! Packages and their versions, now and at any revision.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use diesel::prelude::*;
+use entrepot_kit::{PackageState, Records, Timestamp, VersionRecord, VersionState};
+
+use super::{Conn, at_view};
+use crate::store::catalog::convert::{from_column, limit_column, to_column};
+use crate::store::catalog::failure::QueryResult;
+use crate::store::catalog::schema::{fragments, package_changes, package_documents, packages, versions};
+
+/// Most packages of one page.
+const MOST: usize = 10_000;
+
+/// A package with its number.
+pub(crate) struct Found {
+    pub(crate) id: i64,
+    pub(crate) state: PackageState,
+}
+
+type StateColumns = (packages::id, packages::name, packages::changed, packages::created, packages::modified, package_documents::document);
+pub(super) const STATE: StateColumns = (packages::id, packages::name, packages::changed, packages::created, packages::modified, package_documents::document);
+pub(super) type StateValues = (i64, String, i64, i64, i64, String);
+
+pub(super) fn found((id, name, changed, created, modified, document): StateValues) -> Found {
+    let state = PackageState { name, document, changed: from_column(changed), created: Timestamp(created), modified: Timestamp(modified) };
+    Found { id, state }
+}
+
+/// Sets the last change to what it was at a revision.
+fn as_of(connection: &mut Conn, found: &mut Found, at: Option<u64>) -> QueryResult<()> {
+    let Some(at) = at.filter(|at| *at < found.state.changed) else { return Ok(()) };
+    let (revision, time): (i64, i64) = package_changes::table
+        .filter(package_changes::package_id.eq(found.id))
+        .filter(package_changes::revision.le(to_column(at)))
+        .order(package_changes::revision.desc())
+        .select((package_changes::revision, package_changes::time))
+        .first(connection)?;
+    found.state.changed = from_column(revision);
+    found.state.modified = Timestamp(time);
+    Ok(())
+}
+
+/// A live package.
+pub(crate) fn find(connection: &mut Conn, repository: i64, name: &str, at: Option<u64>) -> QueryResult<Option<Found>> {
+    let query =
+        packages::table.inner_join(package_documents::table).filter(packages::repository_id.eq(repository)).filter(packages::name.eq(name)).select(STATE);
+    let row: Option<StateValues> = at_view!(query, package_documents, at, |query| query.first(connection).optional()?);
+    let mut found = row.map(found);
+    if let Some(found) = &mut found {
+        as_of(connection, found, at)?;
+    }
+    Ok(found)
+}
+
+/// The state of a live package.
+pub(crate) fn package(connection: &mut Conn, repository: i64, name: &str, at: Option<u64>) -> QueryResult<Option<PackageState>> {
+    Ok(find(connection, repository, name, at)?.map(|found| found.state))
+}
+
+/// Whether a package is, or ever was.
+pub(crate) fn package_known(connection: &mut Conn, repository: i64, name: &str) -> QueryResult<bool> {
+    Ok(identity(connection, repository, name)?.is_some())
+}
+
+/// The number of a package that is, or was.
+pub(crate) fn identity(connection: &mut Conn, repository: i64, name: &str) -> QueryResult<Option<i64>> {
+    let query = packages::table.filter(packages::repository_id.eq(repository)).filter(packages::name.eq(name)).select(packages::id);
+    Ok(query.first(connection).optional()?)
+}
+
+/// The revision that changed a live package last.
+pub(crate) fn package_changed(connection: &mut Conn, repository: i64, name: &str, at: Option<u64>) -> QueryResult<Option<u64>> {
+    let query = packages::table
+        .inner_join(package_documents::table)
+        .filter(packages::repository_id.eq(repository))
+        .filter(packages::name.eq(name))
+        .select((packages::id, packages::changed));
+    let row: Option<(i64, i64)> = at_view!(query, package_documents, at, |query| query.first(connection).optional()?);
+    let Some((id, changed)) = row else { return Ok(None) };
+    let Some(at) = at.filter(|at| *at < from_column(changed)) else { return Ok(Some(from_column(changed))) };
+    let revision: i64 = package_changes::table
+        .filter(package_changes::package_id.eq(id))
+        .filter(package_changes::revision.le(to_column(at)))
+        .order(package_changes::revision.desc())
+        .select(package_changes::revision)
+        .first(connection)?;
+    Ok(Some(from_column(revision)))
+}
+
+/// Live packages by name.
+pub(crate) fn list(connection: &mut Conn, repository: i64, after: Option<&str>, limit: usize, at: Option<u64>) -> QueryResult<Vec<PackageState>> {
+    let query = packages::table
+        .inner_join(package_documents::table)
+        .filter(packages::repository_id.eq(repository))
+        .filter(packages::name.gt(after.unwrap_or_default()))
+        .order(packages::name)
+        .limit(limit_column(limit, MOST))
+        .select(STATE);
+    let rows: Vec<StateValues> = at_view!(query, package_documents, at, |query| query.load(connection)?);
+    let mut states = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut found = found(row);
+        as_of(connection, &mut found, at)?;
+        states.push(found.state);
+    }
+    Ok(states)
+}
+
+type VersionColumns = (versions::version, versions::published, versions::died, versions::document);
+const VERSION: VersionColumns = (versions::version, versions::published, versions::died, versions::document);
+
+fn version_state((version, published, died, document): (String, i64, Option<i64>, String)) -> VersionState {
+    VersionState { version, document, published: Timestamp(published), live: died.is_none() }
+}
+
+/// The newest state of a version, live or deleted.
+pub(crate) fn version(connection: &mut Conn, repository: i64, package: &str, version: &str) -> QueryResult<Option<VersionState>> {
+    let row = versions::table
+        .inner_join(packages::table)
+        .filter(packages::repository_id.eq(repository))
+        .filter(packages::name.eq(package))
+        .filter(versions::version.eq(version))
+        .order(versions::born.desc())
+        .select(VERSION)
+        .first(connection)
+        .optional()?;
+    Ok(row.map(version_state))
+}
+
+/// The newest states of all versions, live and deleted, in the order of their first publication.
+pub(crate) fn versions(connection: &mut Conn, repository: i64, package: &str) -> QueryResult<Vec<VersionState>> {
+    let Some(id) = identity(connection, repository, package)? else { return Ok(Vec::new()) };
+    let later = diesel::alias!(versions as later);
+    let replaced = later
+        .filter(later.field(versions::package_id).eq(versions::package_id))
+        .filter(later.field(versions::version).eq(versions::version))
+        .filter(later.field(versions::born).gt(versions::born));
+    let rows = versions::table
+        .filter(versions::package_id.eq(id))
+        .filter(diesel::dsl::not(diesel::dsl::exists(replaced)))
+        .order((versions::ordinal, versions::id))
+        .select(VERSION)
+        .load(connection)?;
+    Ok(rows.into_iter().map(version_state).collect())
+}
+
+/// All that an index document of a package is made of.
+///
+/// The present is read as the view at the package's last change: whatever is committed between these queries carries a
+/// later revision and is not seen, so that the stamp always tells the truth.
+pub(crate) fn records(connection: &mut Conn, repository: i64, package: &str, kind: &str, at: Option<u64>) -> QueryResult<Option<Records>> {
+    let Some(Found { id, state }) = find(connection, repository, package, at)? else { return Ok(None) };
+    let at = to_column(state.changed);
+    type Live = (String, i64, Option<Vec<u8>>, i64, i64);
+    let mut live: Vec<Live> = versions::table
+        .left_join(fragments::table.on(fragments::version_id.eq(versions::id).and(fragments::kind.eq(kind))))
+        .filter(versions::package_id.eq(id))
+        .filter(versions::born.le(at))
+        .filter(versions::died.is_null().or(versions::died.gt(at)))
+        .select((versions::version, versions::published, fragments::bytes.nullable(), versions::ordinal, versions::id))
+        .load(connection)?;
+    // Sorted here: the database would carry every fragment through its sorter.
+    live.sort_unstable_by_key(|(.., ordinal, id)| (*ordinal, *id));
+    let dead: Vec<(String, i64)> = versions::table
+        .filter(versions::package_id.eq(id))
+        .filter(versions::died.le(at))
+        .order((versions::ordinal, versions::id))
+        .select((versions::version, versions::published))
+        .load(connection)?;
+    let names: HashSet<&str> = live.iter().map(|(version, ..)| version.as_str()).collect();
+    let mut deleted: Vec<(String, Timestamp)> = Vec::new();
+    let mut places = HashMap::new();
+    for (version, published) in dead.into_iter().filter(|(version, _)| !names.contains(version.as_str())) {
+        // The last time that it was published counts.
+        match places.get(&version).and_then(|place: &usize| deleted.get_mut(*place)) {
+            Some((_, time)) => *time = Timestamp(published),
+            None => {
+                places.insert(version.clone(), deleted.len());
+                deleted.push((version, Timestamp(published)));
+            }
+        }
+    }
+    let record = |(version, published, bytes, ..): Live| VersionRecord {
+        version,
+        published: Some(Timestamp(published)),
+        bytes: bytes.map_or_else(Bytes::new, Bytes::from),
+    };
+    let versions = live.into_iter().map(record).collect();
+    Ok(Some(Records {
+        package: state.name,
+        document: state.document,
+        versions,
+        deleted,
+        created: Some(state.created),
+        modified: Some(state.modified),
+        stamp: state.changed.to_string(),
+    }))
+}
+
+/// The number of a live package.
+pub(super) fn find_living(connection: &mut Conn, repository: i64, name: &str) -> QueryResult<Option<i64>> {
+    let query = packages::table
+        .inner_join(package_documents::table)
+        .filter(packages::repository_id.eq(repository))
+        .filter(packages::name.eq(name))
+        .filter(package_documents::died.is_null())
+        .select(packages::id);
+    Ok(query.first(connection).optional()?)
+}

@@ -1,0 +1,197 @@
+//! The catalog on SQLite: one writer thread that commits whatever waits together, and a pool of connections that can only read.
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use tokio::sync::{mpsc, oneshot};
+
+use super::failure::{QueryError, QueryResult};
+use super::reading::Readers;
+use crate::store::model::CatalogError;
+
+#[path = "queries/mod.rs"]
+pub(super) mod queries;
+
+pub(super) type Conn = SqliteConnection;
+pub(super) type Backend = diesel::sqlite::Sqlite;
+
+pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// Writes that may wait. Whoever comes then waits for a place.
+const QUEUE: usize = 1024;
+/// Writes that share one COMMIT.
+const BATCH: usize = 128;
+/// How long a write waits for a place in the queue.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Locks a repository against other writers: nothing to do, there is one writer.
+macro_rules! for_change {
+    ($query:expr) => {
+        $query
+    };
+}
+pub(super) use for_change;
+
+/// Sends the outcome, once it is known whether the batch was committed.
+type Answer = Box<dyn FnOnce(Option<&CatalogError>) + Send>;
+/// A change on its way: it is run, or told why it cannot be.
+type Work = Box<dyn FnOnce(Result<&mut SqliteConnection, &CatalogError>) -> Answer + Send>;
+
+enum Job {
+    /// Part of a batch.
+    Write(Work),
+    /// `PRAGMA data_version` of the writer's connection: it changes when others write, and only then.
+    DataVersion(oneshot::Sender<diesel::QueryResult<i64>>),
+}
+
+/// The database.
+pub(super) struct Database {
+    readers: Readers<Conn>,
+    writer: mpsc::Sender<Job>,
+}
+
+impl Database {
+    /// Opens or makes the file, brings its schema up to date and starts the writer.
+    pub(super) fn open(file: &Path) -> Result<Self, CatalogError> {
+        let url = file.to_str().ok_or_else(|| CatalogError::internal(format!("the path {} is not UTF-8", file.display())))?.to_owned();
+        let mut connection = connect(&url).map_err(|error| CatalogError::unavailable(format!("{}: {error}", file.display())))?;
+        connection
+            .immediate_transaction(|connection| connection.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(|cause| Failure(cause.to_string())))
+            .map_err(|Failure(cause)| CatalogError::internal(format!("the schema of {} cannot be brought up to date: {cause}", file.display())))?;
+        let size = Readers::<Conn>::size();
+        let pool = Pool::builder()
+            .max_size(size)
+            .min_idle(Some(1))
+            .test_on_check_out(false)
+            .connection_timeout(Duration::from_secs(10))
+            .connection_customizer(Box::new(ReadOnly))
+            .build(ConnectionManager::new(&url))
+            .map_err(CatalogError::unavailable)?;
+        let (writer, jobs) = mpsc::channel(QUEUE);
+        std::thread::Builder::new().name(String::from("catalog-writer")).spawn(move || write_all(connection, &url, jobs)).map_err(CatalogError::unavailable)?;
+        Ok(Self { readers: Readers::new(pool, size), writer })
+    }
+
+    /// Runs a question on a connection that can only read.
+    pub(super) async fn read<T: Send + 'static>(&self, query: impl Fn(&mut Conn) -> QueryResult<T> + Send + 'static) -> Result<T, CatalogError> {
+        self.readers.run(query).await
+    }
+
+    /// Runs a change on the writer. It happens even when the caller no longer waits.
+    pub(super) async fn write<T: Send + 'static>(&self, change: impl Fn(&mut Conn) -> QueryResult<T> + Send + 'static) -> Result<T, CatalogError> {
+        let (sender, receiver) = oneshot::channel();
+        let work: Work = Box::new(move |connection| {
+            // A savepoint of its own: a change that fails takes nothing of its neighbours with it.
+            let result = match connection {
+                Ok(connection) => connection.transaction(|connection| change(connection)).map_err(CatalogError::from),
+                Err(failure) => Err(failure.clone()),
+            };
+            Box::new(move |failure| {
+                let result = failure.map_or(result, |failure| Err(failure.clone()));
+                // Nobody listens any more when the caller went away; the change happened all the same.
+                let _ = sender.send(result);
+            })
+        });
+        self.enqueue(Job::Write(work)).await?;
+        receiver.await.map_err(|_| writer_failed())?
+    }
+
+    /// A number that changes when another process writes to the file.
+    pub(super) async fn data_version(&self) -> Result<i64, CatalogError> {
+        let (sender, receiver) = oneshot::channel();
+        self.enqueue(Job::DataVersion(sender)).await?;
+        receiver.await.map_err(|_| writer_failed())?.map_err(|error| QueryError::from(error).into())
+    }
+
+    async fn enqueue(&self, job: Job) -> Result<(), CatalogError> {
+        match self.writer.send_timeout(job, PATIENCE).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(CatalogError::unavailable("too many writes wait for the disk")),
+        }
+    }
+}
+
+/// An error of the migrations as a plain one.
+struct Failure(String);
+
+impl From<diesel::result::Error> for Failure {
+    fn from(error: diesel::result::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn writer_failed() -> CatalogError {
+    CatalogError::internal("a write to the catalog was aborted")
+}
+
+/// A connection that may write. Acknowledged commits survive a power failure: `synchronous = FULL`.
+fn connect(url: &str) -> Result<SqliteConnection, Box<dyn std::error::Error + Send + Sync>> {
+    let mut connection = SqliteConnection::establish(url)?;
+    connection.batch_execute(
+        "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -8192;
+         PRAGMA temp_store = MEMORY;",
+    )?;
+    Ok(connection)
+}
+
+/// Makes a pooled connection unable to write: a request that is aborted can never leave a write lock behind.
+#[derive(Debug)]
+struct ReadOnly;
+
+impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for ReadOnly {
+    fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
+        connection
+            .batch_execute("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;")
+            .map_err(diesel::r2d2::Error::QueryError)
+    }
+}
+
+/// The writer's thread: takes what waits, runs it in one transaction, answers after the COMMIT.
+fn write_all(mut connection: SqliteConnection, url: &str, mut jobs: mpsc::Receiver<Job>) {
+    let mut waiting = Vec::with_capacity(BATCH);
+    while jobs.blocking_recv_many(&mut waiting, BATCH) > 0 {
+        let batch = std::mem::take(&mut waiting);
+        // A panic in a query must not end all writing: the transaction dies with its connection, and the callers learn it.
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| write_batch(&mut connection, batch)));
+        if outcome.is_err() || AnsiTransactionManager::is_broken_transaction_manager(&mut connection) {
+            tracing::error!(panicked = outcome.is_err(), "a write to the catalog broke its transaction; the writer begins anew");
+            match connect(url) {
+                Ok(fresh) => connection = fresh,
+                Err(error) => tracing::error!(error, "the catalog's writer cannot open its file again"),
+            }
+        }
+    }
+}
+
+fn write_batch(connection: &mut SqliteConnection, batch: Vec<Job>) {
+    let mut writes = Vec::with_capacity(batch.len());
+    for job in batch {
+        match job {
+            Job::Write(work) => writes.push(work),
+            Job::DataVersion(answer) => {
+                let query = diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>("(SELECT data_version FROM pragma_data_version)"));
+                let _ = answer.send(query.get_result(connection));
+            }
+        }
+    }
+    if writes.is_empty() {
+        return;
+    }
+    // Where the transaction cannot even begin (the file is locked, the disk is full) nobody is run and everybody is told.
+    let begun = AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE").map_err(|error| CatalogError::from(QueryError::from(error)));
+    let answers: Vec<_> = match &begun {
+        Ok(()) => writes.into_iter().map(|work| work(Ok(connection))).collect(),
+        Err(failure) => writes.into_iter().map(|work| work(Err(failure))).collect(),
+    };
+    let failure = match begun {
+        Ok(()) => AnsiTransactionManager::commit_transaction(connection).err().map(|error| CatalogError::from(QueryError::from(error))),
+        Err(_) => None,
+    };
+    for answer in answers {
+        answer(failure.as_ref());
+    }
+}

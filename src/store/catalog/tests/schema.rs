@@ -1,0 +1,74 @@
+//! Both migration sets give the same schema.
+
+use std::collections::BTreeSet;
+
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Text};
+
+use super::server::fresh_database;
+use crate::store::catalog::{postgres, sqlite};
+
+#[derive(QueryableByName, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    relation: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Bool)]
+    required: bool,
+}
+
+const SQLITE: &str = "SELECT t.name AS relation, c.name AS name, (c.\"notnull\" OR c.pk > 0) AS required
+    FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND t.name NOT LIKE '\\_\\_%' ESCAPE '\\'
+    UNION ALL SELECT 'index', name, TRUE FROM sqlite_master WHERE type = 'index' AND name NOT LIKE 'sqlite_%'";
+const POSTGRES: &str = "SELECT table_name::text AS relation, column_name::text AS name, is_nullable = 'NO' AS required
+    FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%'
+    UNION ALL SELECT 'index', indexname::text, TRUE FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%\\_pkey' AND indexname NOT LIKE '%\\_key'";
+
+#[test]
+fn both_databases_have_the_same_schema() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let of_postgres: BTreeSet<Column> = {
+        let _inside = runtime.enter();
+        let url = fresh_database();
+        drop(postgres::Database::open(&url).expect("opened"));
+        let mut connection = postgres::Conn::establish(&url).expect("connected");
+        diesel::sql_query(POSTGRES).load(&mut connection).expect("columns").into_iter().collect()
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("catalog.db");
+    drop(sqlite::Database::open(&file).expect("opened"));
+    let mut connection = sqlite::Conn::establish(&file.to_string_lossy()).expect("connected");
+    let of_sqlite: BTreeSet<Column> = diesel::sql_query(SQLITE).load(&mut connection).expect("columns").into_iter().collect();
+    assert!(of_sqlite.len() > 50, "the schema is too small to be true: {of_sqlite:?}");
+    let differences: Vec<_> = of_sqlite.symmetric_difference(&of_postgres).collect();
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+#[test]
+fn listings_walk_over_what_lives_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("catalog.db");
+    drop(sqlite::Database::open(&file).expect("opened"));
+    let mut connection = sqlite::Conn::establish(&file.to_string_lossy()).expect("connected");
+    let mut uses = |query: &str, index: &str| {
+        let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {query}")).load(&mut connection).expect("a plan");
+        assert!(steps.iter().any(|step| step.detail.contains(index)), "{query}: {:?}", steps.iter().map(|step| &step.detail).collect::<Vec<_>>());
+    };
+    let below = "repository_id = 1 AND path > 'a/' AND path < 'a0' AND died IS NULL";
+    uses(&format!("SELECT * FROM entries INNER JOIN blobs ON digest = blob WHERE {below} ORDER BY path LIMIT 10"), "entries_live");
+    uses(&format!("UPDATE entries SET died = 5 WHERE {below}"), "entries_live");
+    uses("SELECT * FROM entries WHERE repository_id = 1 AND path = 'a' AND died IS NULL", "entries_live");
+    uses("SELECT * FROM entries WHERE repository_id = 1 AND path = 'a' AND born <= 3 AND (died IS NULL OR died > 3)", "entries_path");
+    let having = "SELECT package_id FROM search_terms WHERE repository_id IN (1, 2) AND term >= 'a' AND term < 'b'";
+    uses(
+        &format!("SELECT count(*) FROM packages p INNER JOIN package_documents d ON d.package_id = p.id WHERE d.died IS NULL AND p.id IN ({having})"),
+        "p USING INTEGER PRIMARY KEY",
+    );
+}

@@ -1,0 +1,5 @@
+//! The versioned blob store: the catalog, which knows what there is, and the blobs, which are the bytes.
+
+pub mod blobs;
+pub mod catalog;
+pub mod model;

@@ -1,0 +1,30 @@
+//! Fetching from other registries.
+//!
+//! [`Upstream`] is one other registry as a proxy repository sees it: where it is, how to sign in, and what to beware of.
+//! It fetches; what is fresh, what is kept and who shares a download is the engine's business. The rules that hold for
+//! every fetch:
+//!
+//! - A name is resolved once per connection, each address is checked, and only a checked one is connected to ([`egress`]).
+//! - Redirects are followed here, never by the HTTP library: credentials stay at the upstream's own origin ([`redirect`]).
+//! - A body ends cleanly only when it is as long as was announced ([`body`]).
+//! - A host that cannot be reached is left alone for a while ([`breaker`]).
+
+mod answer;
+mod body;
+mod breaker;
+mod client;
+mod door;
+mod egress;
+mod header;
+mod redirect;
+mod settings;
+
+#[cfg(test)]
+#[path = "../../tests/support/upstream.rs"]
+mod scripted;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{Fetched, UpstreamError};
+pub use client::{Fetch, Target, Trust, Upstream};
+pub use settings::{UpstreamSettings, hide_secrets};

@@ -1,0 +1,46 @@
+//! Real clients against the built server: each test with a server, data and home directories of its own.
+//!
+//! npm and curl are those of the machine; pnpm, yarn 1 and yarn 4 are installed by `tests/run` below `ENTREPOT_TEST_CLIENTS`.
+//! A client that is missing fails its test.
+#![cfg(test)]
+
+mod generic;
+mod memory;
+mod npm_commands;
+mod npm_install;
+mod npm_quickstart;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::TestServer;
+
+/// A hosted, a proxy and a group repository of npm, all of them public.
+fn three_repositories(upstream: &str, mutable_ttl: u32) -> String {
+    format!(
+        r#"
+[[repository]]
+name = "npm"
+format = "npm"
+tags = {{ visibility = "public" }}
+
+[[repository]]
+name = "npm-remote"
+format = "npm"
+kind = "proxy"
+tags = {{ visibility = "public" }}
+upstream = {{ url = {upstream:?}, mutable_ttl = {mutable_ttl} }}
+
+[[repository]]
+name = "npm-all"
+format = "npm"
+kind = "group"
+tags = {{ visibility = "public" }}
+members = ["main/npm", "main/npm-remote"]
+"#
+    )
+}
+
+/// A token of `admin` that may do everything.
+async fn token(server: &TestServer) -> String {
+    server.admin().create_token("a test", &[], &[]).await
+}

@@ -1,0 +1,196 @@
+//! A server in this process, and the conformance suite's way to use it.
+#![cfg(test)]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use entrepot::access::{NewUser, Settings as AccessSettings};
+use entrepot::registry::Engine;
+use entrepot::registry::reconcile::{DeclaredSystem, Wanted};
+use entrepot::server::{Options, Running, start};
+use entrepot_kit::accounts::Tags;
+use entrepot_kit::conformance::{Ask, NewRepository, Reply, Subject, Who};
+use entrepot_kit::{Address, Kind, SystemName};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::raw::{self, Call};
+use crate::relay::Relay;
+use crate::toy::Toy;
+
+/// The system that tests make their repositories in.
+pub(crate) const SYSTEM: &str = "alpha";
+/// The password of every user of a test.
+pub(crate) const PASSWORD: &str = "a long enough secret";
+
+/// A server with its own data, and what a test knows of it.
+pub(crate) struct House {
+    running: Option<Running>,
+    pub(crate) host: String,
+    relays: Mutex<HashMap<String, Relay>>,
+    folder: TempDir,
+}
+
+/// Tags from `key=value` pairs.
+pub(crate) fn tags(pairs: &[(&str, &str)]) -> Tags {
+    let mut tags = Tags::new();
+    for (key, value) in pairs {
+        tags.entry((*key).to_owned()).or_default().insert((*value).to_owned());
+    }
+    tags
+}
+
+impl House {
+    /// A server with the systems `alpha` and `beta`, and in each an owner (`alpha-owner`, `beta-owner`).
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let mut wanted = options(folder.path().join("data"));
+        change(&mut wanted);
+        let running = start(wanted).await.expect("the server starts");
+        let house = Self { host: running.listening.address.to_string(), running: Some(running), relays: Mutex::default(), folder };
+        for system in [SYSTEM, "beta"] {
+            house.user(&format!("{system}-owner"), &[("system", system), ("role", "publisher"), ("role", "owner")]).await;
+        }
+        house
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.running.as_ref().expect("a running server").engine
+    }
+
+    /// Ends the server and starts it again on the same data.
+    pub(crate) async fn restart(&mut self) {
+        if let Some(old) = self.running.take() {
+            old.listening.handle.stop(true).await;
+            old.engine.access.audit().flush().await;
+        }
+        let running = start(options(self.folder.path().join("data"))).await.expect("the server starts again");
+        self.host = running.listening.address.to_string();
+        self.running = Some(running);
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Makes a user with [`PASSWORD`].
+    pub(crate) async fn user(&self, name: &str, pairs: &[(&str, &str)]) {
+        let new = NewUser { name: name.to_owned(), password: Some(PASSWORD.into()), tags: tags(pairs) };
+        self.engine().access.operator().create_user(new).await.expect("a user");
+    }
+
+    /// Makes a repository at `system/name`.
+    pub(crate) async fn repository(&self, address: &str, format: &str, kind: Kind, public: bool, settings: Value) {
+        let new = entrepot::store::model::NewRepository {
+            address: Address::parse(address).expect("an address"),
+            format: format.to_owned(),
+            kind,
+            tags: if public { tags(&[("visibility", "public")]) } else { Tags::new() },
+            settings,
+            declared: false,
+        };
+        self.engine().catalog.create_repository(new, self.engine().now()).await.expect("a repository");
+        self.engine().reload().await.expect("reloaded");
+    }
+
+    /// Sends a request as it is.
+    pub(crate) async fn call(&self, call: Call) -> raw::Reply {
+        raw::send(&self.host, &call).await.unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    /// Sends a request as a user with [`PASSWORD`].
+    pub(crate) async fn call_as(&self, user: &str, call: Call) -> raw::Reply {
+        self.call(call.signed(user, PASSWORD)).await
+    }
+
+    /// The newest revision of a repository.
+    pub(crate) fn head(&self, address: &str) -> u64 {
+        self.engine().repo(&Address::parse(address).expect("an address")).expect("the repository").head()
+    }
+}
+
+fn options(data: PathBuf) -> Options {
+    let mut formats = entrepot::formats::all();
+    formats.push(Arc::new(Toy));
+    let system = |name: &str| DeclaredSystem { name: SystemName::parse(name).expect("a name"), tags: Tags::new() };
+    Options {
+        data,
+        http: entrepot::http::Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            workers: 2,
+            header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(30),
+            max_connections: 1000,
+            shutdown_timeout: 1,
+        },
+        access: AccessSettings { argon2_memory_kib: 64, ..AccessSettings::default() },
+        cache_bytes: 32 << 20,
+        max_upload: 1 << 30,
+        admin_password: Some(PASSWORD.into()),
+        systems: vec![system("main"), system(SYSTEM), system("beta")],
+        repositories: Vec::<Wanted>::new(),
+        formats,
+        clock: entrepot::clock::system(),
+    }
+}
+
+#[async_trait]
+impl Subject for House {
+    fn system(&self) -> &str {
+        SYSTEM
+    }
+
+    async fn create(&self, new: NewRepository) -> Result<(), String> {
+        let mut settings = new.settings;
+        // The suite's upstreams are on this machine.
+        if let Some(upstream) = settings.get_mut("upstream").and_then(Value::as_object_mut) {
+            upstream.insert(String::from("allow_private"), json!(true));
+        }
+        self.repository(&format!("{SYSTEM}/{}", new.name), new.format, new.kind, new.public, settings).await;
+        Ok(())
+    }
+
+    async fn send(&self, repository: &str, ask: Ask) -> Result<Reply, String> {
+        let call = Call { method: ask.method, target: format!("/{SYSTEM}/{repository}/{}", ask.path), headers: ask.headers, body: ask.body };
+        let call = match ask.who {
+            Who::Owner => call.signed("alpha-owner", PASSWORD),
+            Who::Anonymous => call,
+        };
+        let reply = raw::send(&self.host, &call).await?;
+        Ok(Reply { status: reply.status, headers: reply.headers, body: reply.body })
+    }
+
+    fn url(&self, repository: &str) -> String {
+        format!("http://{}/{SYSTEM}/{repository}", self.host)
+    }
+
+    async fn revision(&self, repository: &str) -> Result<u64, String> {
+        Ok(self.head(&format!("{SYSTEM}/{repository}")))
+    }
+
+    async fn upstream(&self, repository: &str) -> Result<String, String> {
+        let relay = Relay::to(self.host.parse().map_err(|_| "an address")?).await.map_err(|error| error.to_string())?;
+        let url = format!("http://{}/{SYSTEM}/{repository}/", relay.address);
+        self.relays.lock().await.insert(repository.to_owned(), relay);
+        Ok(url)
+    }
+
+    async fn cut(&self, repository: &str) -> Result<(), String> {
+        let relay = self.relays.lock().await.remove(repository).ok_or("no such upstream")?;
+        relay.cut().await;
+        Ok(())
+    }
+}
