@@ -56,5 +56,7 @@ async fn generic_page_says_what_works() {
     }
     assert_eq!(std::fs::read_to_string(received.join("README.md")).unwrap(), "read me");
     assert_eq!(std::fs::read(received.join("tool-1.0.tar.gz")).unwrap(), std::fs::read(sent.join("tool-1.0.tar.gz")).unwrap());
-    server.anonymous().get("/main/generic/tools/1.0/tool-1.0.tar.gz").await.is(404);
+    for deleted in ["tool.bin", "tools/1.0/tool-1.0.tar.gz"] {
+        server.anonymous().get(&format!("/main/generic/{deleted}")).await.is(404);
+    }
 }
