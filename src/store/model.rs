@@ -21,9 +21,12 @@ pub enum CatalogError {
     /// What the change or question is about does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// The database cannot be used at the moment: busy, full, connection lost.
+    /// The database cannot be used at the moment: busy, connection lost.
     #[error("the catalog cannot be reached")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The disk below the database is full. Nothing was changed.
+    #[error("the disk of the catalog is full")]
+    Full(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// Our fault, or damage.
     #[error("the catalog failed")]
     Internal(#[source] Arc<dyn std::error::Error + Send + Sync>),
@@ -32,6 +35,10 @@ pub enum CatalogError {
 impl CatalogError {
     pub(crate) fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(Arc::from(cause.into()))
+    }
+
+    pub(crate) fn full(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Full(Arc::from(cause.into()))
     }
 
     pub(crate) fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -45,6 +52,7 @@ impl From<CatalogError> for entrepot_kit::Error {
             CatalogError::Conflict(message) => Self::conflict(message),
             CatalogError::NotFound(message) => Self::not_found(message),
             CatalogError::Unavailable(cause) => Self::unavailable("the catalog cannot be reached; try again", 2).with_source(Cause(cause)),
+            CatalogError::Full(cause) => Self::storage_full().with_source(Cause(cause)),
             CatalogError::Internal(cause) => Self::internal(Cause(cause)),
         }
     }

@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Builder {
     config: String,
     environment: Vec<(String, String)>,
+    data: Option<PathBuf>,
 }
 
 impl Builder {
@@ -35,11 +36,18 @@ impl Builder {
         self
     }
 
+    /// A data directory elsewhere, which may hold data already. It stays when the server goes.
+    pub(crate) fn data(mut self, folder: PathBuf) -> Self {
+        self.data = Some(folder);
+        self
+    }
+
     /// Starts it in a fresh directory and waits until it is ready.
     pub(crate) fn start(self) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.toml"), &self.config).unwrap();
-        let mut server = TestServer { folder, environment: self.environment, running: None, address: String::new(), starts: 0 };
+        let data = self.data.unwrap_or_else(|| folder.path().join("data"));
+        let mut server = TestServer { folder, data, environment: self.environment, running: None, address: String::new(), starts: 0 };
         server.launch("127.0.0.1:0");
         server
     }
@@ -48,6 +56,7 @@ impl Builder {
 /// The built server in a directory of its own. It ends, and its directory goes, when this value is dropped.
 pub(crate) struct TestServer {
     folder: TempDir,
+    data: PathBuf,
     environment: Vec<(String, String)>,
     running: Option<Running>,
     address: String,
@@ -57,7 +66,7 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// A server to be set up.
     pub(crate) fn builder() -> Builder {
-        Builder { config: String::new(), environment: Vec::new() }
+        Builder { config: String::new(), environment: Vec::new(), data: None }
     }
 
     /// A server with the default configuration.
@@ -77,7 +86,7 @@ impl TestServer {
 
     /// The data directory.
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     /// A client of the management API as `admin`.

@@ -75,6 +75,12 @@ impl Error {
         Self { retry_after: Some(seconds), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
     }
 
+    /// 507 with `Retry-After`: there is no room for what was sent until somebody makes some.
+    #[must_use]
+    pub fn storage_full() -> Self {
+        Self { retry_after: Some(60), ..Self::new(StatusCode::INSUFFICIENT_STORAGE, "the server's storage is full: nothing was stored") }
+    }
+
     /// 500: our fault; the cause goes to the log only.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { source: Some(cause.into()), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error") }

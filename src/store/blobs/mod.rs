@@ -15,7 +15,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use entrepot_kit::records::Content;
 use entrepot_kit::{Algorithm, Error, Result, Sha256Digest};
-use http::StatusCode;
 
 pub use crate::store::model::INLINE_LIMIT;
 pub use content::inline;
@@ -56,9 +55,7 @@ pub trait BlobStore: Send + Sync {
 /// The answer for a failure of the file system.
 pub(crate) fn storage_failed(cause: std::io::Error) -> Error {
     match cause.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            Error::new(StatusCode::INSUFFICIENT_STORAGE, "the server's storage is full: nothing was stored").with_retry_after(60).with_source(cause)
-        }
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::storage_full().with_source(cause),
         _ => Error::internal(cause),
     }
 }

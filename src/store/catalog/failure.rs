@@ -40,15 +40,38 @@ impl QueryError {
 
     /// Whether the connection is gone: nothing of the transaction was applied, unless it broke while it was being committed.
     pub(super) fn is_disconnected(&self) -> bool {
-        match self {
-            Self::Database(DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _) | DieselError::BrokenTransactionManager) => true,
-            Self::Database(DieselError::DatabaseError(_, information)) => {
-                let message = information.message();
-                ["connection closed", "terminating connection", "error communicating with the server"].iter().any(|part| message.contains(part))
-            }
-            _ => false,
-        }
+        matches!(self, Self::Database(error) if disconnected(error))
     }
+}
+
+fn disconnected(error: &DieselError) -> bool {
+    match error {
+        DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _) | DieselError::BrokenTransactionManager => true,
+        DieselError::DatabaseError(_, information) => says(information.message(), &GONE),
+        DieselError::RollbackErrorOnCommit { commit_error, .. } => disconnected(commit_error),
+        _ => false,
+    }
+}
+
+/// What a database says whose connection is gone, or that is about to end it.
+const GONE: [&str; 5] =
+    ["connection closed", "terminating connection", "error communicating with the server", "is shutting down", "unexpected message from server"];
+/// What a database says that can do it later: busy, starting, or no longer the one that takes changes.
+const BUSY: [&str; 8] = [
+    "database is locked",
+    "disk I/O error",
+    "statement timeout",
+    "lock timeout",
+    "too many connections",
+    "is starting up",
+    "in recovery mode",
+    "in a read-only transaction",
+];
+/// What a database says whose disk is full.
+const FULL: [&str; 2] = ["database or disk is full", "No space left on device"];
+
+fn says(text: &str, parts: &[&str]) -> bool {
+    parts.iter().any(|part| text.contains(part))
 }
 
 impl From<DieselError> for QueryError {
@@ -64,8 +87,13 @@ impl From<QueryError> for CatalogError {
             QueryError::Verdict(verdict) => verdict,
             QueryError::Database(error) => {
                 let text = error.to_string();
-                let busy = ["database is locked", "database or disk is full", "disk I/O error", "statement timeout", "lock timeout", "too many connections"];
-                if passing || busy.iter().any(|part| text.contains(part)) { Self::unavailable(error) } else { Self::internal(error) }
+                if says(&text, &FULL) {
+                    Self::full(error)
+                } else if passing || says(&text, &BUSY) {
+                    Self::unavailable(error)
+                } else {
+                    Self::internal(error)
+                }
             }
         }
     }
