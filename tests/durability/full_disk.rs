@@ -14,7 +14,7 @@ use crate::items::noise;
 use crate::raw::{self, Call, Reply};
 use crate::support::TestServer;
 use crate::support::process;
-use crate::{token, verified};
+use crate::{on_data, token, verified};
 
 /// Size of the disk in MiB: room for the first start, the ballast and some publishes.
 const SIZE: usize = 40;
@@ -165,7 +165,7 @@ impl Notes {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_in_words_and_loses_nothing() {
     let disk = SmallDisk::mount();
-    let mut server = TestServer::builder().data(disk.path("data")).start();
+    let mut server = on_data(disk.path("data"));
     let token = token(&server).await;
     let mut notes = Notes::default();
     for (package, size) in [(true, 1000), (true, 100_000), (false, 500), (false, 200_000)] {

@@ -16,12 +16,21 @@ mod raw;
 mod support;
 mod traced;
 
+use std::path::PathBuf;
+
 use support::TestServer;
 
 /// Makes sure that the store of a server, running or not, lacks nothing: every row has its bytes and every blob its digest.
 ///
 /// Until there is a command that looks at rows and bytes itself, the tests' own reading of everything through the server is what shows it.
 fn verified(_server: &TestServer) {}
+
+/// A server on a data directory that was made before, or that is in a special place.
+fn on_data(folder: PathBuf) -> TestServer {
+    let mut builder = TestServer::builder();
+    builder.data = Some(folder);
+    builder.start()
+}
 
 /// A token of `admin` that may do everything.
 async fn token(server: &TestServer) -> String {

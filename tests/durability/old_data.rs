@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::support::api::Api;
 use crate::support::clients::Home;
-use crate::support::{ADMIN_PASSWORD, TestServer};
 use crate::support::process;
-use crate::verified;
+use crate::support::{ADMIN_PASSWORD, TestServer};
+use crate::{on_data, verified};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/data-v1").join(name)
@@ -38,7 +38,7 @@ async fn data_of_the_first_version_opens_and_serves() {
     let mut unpack = Command::new("tar");
     unpack.arg("-xzf").arg(fixture("data.tar.gz")).arg("-C").arg(folder.path());
     process::run(unpack, Duration::from_secs(60)).succeeded();
-    let mut server = TestServer::builder().data(folder.path().join("data")).start();
+    let mut server = on_data(folder.path().join("data"));
     for start in ["the first start", "the next start"] {
         everything_is_there(&server, &contents).await;
         assert_eq!(server.log_lines(&["ERROR"]), 0, "{start}: {}", server.log());
@@ -100,7 +100,12 @@ async fn everything_is_there(server: &TestServer, contents: &Value) {
     let old = alice.get("/shop/npm.at-r1/basket").await.is(200).json();
     assert_eq!(old["versions"].as_object().unwrap().keys().collect::<Vec<_>>(), ["1.0.0"]);
     let history = admin.get("/api/v1/repositories/shop/npm/history").await.is(200).json();
-    let history: Vec<Value> = history["items"].as_array().unwrap().iter().map(|row| json!({ "revision": row["revision"], "principal": row["principal"], "action": row["action"], "subject": row["subject"] })).collect();
+    let history: Vec<Value> = history["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| json!({ "revision": row["revision"], "principal": row["principal"], "action": row["action"], "subject": row["subject"] }))
+        .collect();
     assert_eq!(json!(history), contents["history"]);
     assert_eq!(alice.get("/shop/npm/-/npm/v1/keys").await.is(200).json(), contents["keys"], "the master key opens the same keys");
 
@@ -117,6 +122,7 @@ async fn everything_is_there(server: &TestServer, contents: &Value) {
     home.npm_registry(&server.url("/shop/npm-all/"), Some(text(&contents["users"][0]["token"])));
     let project = home.npm_project("shop", &json!({ "name": "shop", "version": "1.0.0", "dependencies": { "@shop/price": "0.3.0", "far-away": "^1.0.0" } }));
     home.npm(&project, &["install", "--no-audit"]).succeeded();
-    let installed = |package: &str| -> Value { serde_json::from_slice(&std::fs::read(project.join("node_modules").join(package).join("package.json")).unwrap()).unwrap() };
+    let installed =
+        |package: &str| -> Value { serde_json::from_slice(&std::fs::read(project.join("node_modules").join(package).join("package.json")).unwrap()).unwrap() };
     assert_eq!(["@shop/price", "basket", "far-away"].map(|package| installed(package)["version"].clone()), ["0.3.0", "1.1.0", "1.1.0"]);
 }

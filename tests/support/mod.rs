@@ -26,19 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Builder {
     config: String,
     environment: Vec<(String, String)>,
-    data: Option<PathBuf>,
+    /// A data directory elsewhere, which may hold data already. It stays when the server goes.
+    pub(crate) data: Option<PathBuf>,
 }
 
 impl Builder {
     /// The text of its configuration file, instead of an empty one (which means the built-in defaults).
     pub(crate) fn config(mut self, text: impl Into<String>) -> Self {
         self.config = text.into();
-        self
-    }
-
-    /// A data directory elsewhere, which may hold data already. It stays when the server goes.
-    pub(crate) fn data(mut self, folder: PathBuf) -> Self {
-        self.data = Some(folder);
         self
     }
 

@@ -54,8 +54,7 @@ fn disconnected(error: &DieselError) -> bool {
 }
 
 /// What a database says whose connection is gone, or that is about to end it.
-const GONE: [&str; 5] =
-    ["connection closed", "terminating connection", "error communicating with the server", "is shutting down", "unexpected message from server"];
+const GONE: [&str; 4] = ["connection closed", "terminating connection", "error communicating with the server", "is shutting down"];
 /// What a database says that can do it later: busy, starting, or no longer the one that takes changes.
 const BUSY: [&str; 8] = [
     "database is locked",

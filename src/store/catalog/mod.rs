@@ -17,6 +17,7 @@ use crate::store::model::{
 
 mod convert;
 mod failure;
+mod patience;
 mod postgres;
 mod reading;
 mod schema;

@@ -1,23 +1,28 @@
 //! The catalog on PostgreSQL: every change in a transaction of its own, behind the lock of its repository's row.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, ManageConnection, Pool};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
-use super::failure::QueryResult;
-use super::reading::{Readers, living};
+use super::failure::{QueryError, QueryResult};
+use super::patience::{Patient, left};
+use super::reading::{Readers, connections, living};
 use crate::store::model::CatalogError;
 
 #[path = "queries/mod.rs"]
 pub(super) mod queries;
 
-/// A synchronous face of a connection that speaks PostgreSQL's protocol itself: no libpq.
-pub(super) type Conn = AsyncConnectionWrapper<AsyncPgConnection>;
+/// A synchronous face of a connection that speaks PostgreSQL's protocol itself (no libpq) and that never waits for ever.
+pub(super) type Conn = AsyncConnectionWrapper<AsyncPgConnection, Patient>;
+/// The same, with all the time that a change of the schema may take.
+type MigratingConn = AsyncConnectionWrapper<AsyncPgConnection>;
 pub(super) type Backend = diesel::pg::Pg;
 
 pub(super) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -37,13 +42,14 @@ pub(super) use for_change;
 
 /// The database.
 pub(super) struct Database {
-    connections: Readers<Conn>,
+    connections: Readers<Connector>,
 }
 
 impl Database {
     /// Connects and brings the schema up to date. Blocks, and must run where that is allowed.
     pub(super) fn open(url: &str) -> Result<Self, CatalogError> {
-        let mut connection = Conn::establish(url).map_err(CatalogError::unavailable)?;
+        let url = with_defaults(url);
+        let mut connection = MigratingConn::establish(&url).map_err(CatalogError::unavailable)?;
         connection
             .transaction(|connection| {
                 // Replicas that start together take turns.
@@ -51,15 +57,14 @@ impl Database {
                 connection.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(|cause| Failure(cause.to_string()))
             })
             .map_err(|Failure(cause)| CatalogError::internal(format!("the schema of the database cannot be brought up to date: {cause}")))?;
-        let size = Readers::<Conn>::size();
         let pool = Pool::builder()
-            .max_size(size)
+            .max_size(connections())
             .min_idle(Some(1))
             .test_on_check_out(false)
             .connection_timeout(Duration::from_secs(10))
             .connection_customizer(Box::new(Limits))
-            .build_unchecked(ConnectionManager::new(url));
-        Ok(Self { connections: Readers::new(pool, size) })
+            .build_unchecked(Connector(ConnectionManager::new(url)));
+        Ok(Self { connections: Readers::new(pool) })
     }
 
     /// Runs a question.
@@ -67,26 +72,110 @@ impl Database {
         self.connections.run(query).await
     }
 
-    /// Runs a change in a transaction, again when another transaction stood in its way. It happens even when the caller no
-    /// longer waits.
+    /// Runs a change in a transaction, again when another transaction stood in its way or the connection broke before it was
+    /// committed. It happens even when the caller no longer waits.
     pub(super) async fn write<T: Send + 'static>(&self, change: impl Fn(&mut Conn) -> QueryResult<T> + Send + 'static) -> Result<T, CatalogError> {
         self.connections
             .with(move |pool| {
                 let mut attempt = 1;
                 loop {
-                    // A change is not run again when its connection breaks half-way: it might have been committed.
-                    let result = living(pool)?.transaction(|connection| change(connection));
-                    match result {
-                        Err(error) if error.is_transient() && attempt < ATTEMPTS => {
-                            std::thread::sleep(Duration::from_millis(3 * attempt));
-                            attempt += 1;
-                        }
-                        other => return Ok(other?),
+                    let mut done = None;
+                    let result = living(pool)?.transaction(|connection| {
+                        let value = change(connection)?;
+                        // What to ask for when the answer to the COMMIT is lost.
+                        let number = diesel::select(diesel::dsl::sql::<Nullable<BigInt>>("txid_current_if_assigned()")).get_result(connection)?;
+                        done = Some((value, number));
+                        Ok::<_, QueryError>(())
+                    });
+                    let error = match (result, done) {
+                        (Ok(()), Some((value, _))) => return Ok(value),
+                        (Ok(()), None) => return Err(CatalogError::internal("a transaction ended without a result")),
+                        (Err(error), Some((value, Some(number)))) if error.is_disconnected() => match outcome(pool, number)? {
+                            Outcome::Committed => return Ok(value),
+                            Outcome::Aborted => error,
+                            Outcome::Unknown => return Err(error.into()),
+                        },
+                        (Err(error), _) => error,
+                    };
+                    if attempt >= ATTEMPTS || left().is_zero() || !(error.is_transient() || error.is_disconnected()) {
+                        return Err(error.into());
                     }
+                    std::thread::sleep(Duration::from_millis(3 * attempt));
+                    attempt += 1;
                 }
             })
             .await
     }
+}
+
+/// What became of a transaction.
+enum Outcome {
+    Committed,
+    Aborted,
+    /// The server does not know any more, or not in time.
+    Unknown,
+}
+
+/// Asks for a transaction whose COMMIT got no answer, as long as there is time.
+fn outcome(pool: &Pool<Connector>, number: i64) -> Result<Outcome, CatalogError> {
+    let mut pause = Duration::from_millis(10);
+    while !left().is_zero() {
+        let question = diesel::select(diesel::dsl::sql::<Nullable<Text>>("txid_status(").bind::<BigInt, _>(number).sql(")"));
+        let answer: Result<Option<String>, QueryError> = question.get_result(&mut *living(pool)?).map_err(QueryError::from);
+        match answer {
+            Ok(Some(status)) if status == "committed" => return Ok(Outcome::Committed),
+            Ok(Some(status)) if status == "aborted" => return Ok(Outcome::Aborted),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(Outcome::Unknown),
+            Err(error) if error.is_disconnected() => {}
+            Err(error) => return Err(error.into()),
+        }
+        std::thread::sleep(pause.min(left()));
+        pause = (pause * 2).min(Duration::from_millis(500));
+    }
+    Ok(Outcome::Unknown)
+}
+
+/// Makes the pool's connections. A panic in the making of one (no more files can be opened) must not take its place in the pool for ever.
+struct Connector(ConnectionManager<Conn>);
+
+impl ManageConnection for Connector {
+    type Connection = Conn;
+    type Error = diesel::r2d2::Error;
+
+    fn connect(&self) -> Result<Conn, Self::Error> {
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.0.connect())).unwrap_or_else(|_| {
+            let reason = String::from("a connection to the database could not be made");
+            Err(diesel::r2d2::Error::ConnectionError(diesel::ConnectionError::BadConnection(reason)))
+        })
+    }
+
+    fn is_valid(&self, connection: &mut Conn) -> Result<(), Self::Error> {
+        self.0.is_valid(connection)
+    }
+
+    fn has_broken(&self, connection: &mut Conn) -> bool {
+        self.0.has_broken(connection)
+    }
+}
+
+/// Adds to a connection's address what finds out that the network or the server is gone, unless it says something else itself.
+fn with_defaults(url: &str) -> String {
+    const DEFAULTS: [(&str, &str); 5] =
+        [("connect_timeout", "5"), ("tcp_user_timeout", "20"), ("keepalives_idle", "15"), ("keepalives_interval", "5"), ("keepalives_retries", "3")];
+    let mut whole = url.to_owned();
+    for (name, value) in DEFAULTS {
+        let separator = match (url.contains("://"), whole.contains('?')) {
+            (true, true) => '&',
+            (true, false) => '?',
+            (false, _) => ' ',
+        };
+        if !url.contains(&format!("{name}=")) {
+            whole.push(separator);
+            whole.push_str(&format!("{name}={value}"));
+        }
+    }
+    whole
 }
 
 /// An error of the migrations as a plain one.
@@ -98,14 +187,15 @@ impl From<diesel::result::Error> for Failure {
     }
 }
 
-/// Bounds what a statement may cost, whatever the server's own settings say.
+/// Bounds what a statement may cost, whatever the server's own settings say: a little less than we wait, so that the server gives up first
+/// and says why.
 #[derive(Debug)]
 struct Limits;
 
 impl CustomizeConnection<Conn, diesel::r2d2::Error> for Limits {
     fn on_acquire(&self, connection: &mut Conn) -> Result<(), diesel::r2d2::Error> {
         connection
-            .batch_execute("SET statement_timeout = '60s'; SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'")
+            .batch_execute("SET statement_timeout = '25s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'")
             .map_err(diesel::r2d2::Error::QueryError)
     }
 }

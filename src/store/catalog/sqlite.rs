@@ -11,7 +11,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::{QueryError, QueryResult};
-use super::reading::Readers;
+use super::reading::{Readers, connections};
 use crate::store::model::CatalogError;
 
 #[path = "queries/mod.rs"]
@@ -50,7 +50,7 @@ enum Job {
 
 /// The database.
 pub(super) struct Database {
-    readers: Readers<Conn>,
+    readers: Readers<ConnectionManager<Conn>>,
     writer: mpsc::Sender<Job>,
 }
 
@@ -62,9 +62,8 @@ impl Database {
         connection
             .immediate_transaction(|connection| connection.run_pending_migrations(MIGRATIONS).map(|_| ()).map_err(|cause| Failure(cause.to_string())))
             .map_err(|Failure(cause)| CatalogError::internal(format!("the schema of {} cannot be brought up to date: {cause}", file.display())))?;
-        let size = Readers::<Conn>::size();
         let pool = Pool::builder()
-            .max_size(size)
+            .max_size(connections())
             .min_idle(Some(1))
             .test_on_check_out(false)
             .connection_timeout(Duration::from_secs(10))
@@ -73,7 +72,7 @@ impl Database {
             .map_err(CatalogError::unavailable)?;
         let (writer, jobs) = mpsc::channel(QUEUE);
         std::thread::Builder::new().name(String::from("catalog-writer")).spawn(move || write_all(connection, &url, jobs)).map_err(CatalogError::unavailable)?;
-        Ok(Self { readers: Readers::new(pool, size), writer })
+        Ok(Self { readers: Readers::new(pool), writer })
     }
 
     /// Runs a question on a connection that can only read.

@@ -2,6 +2,8 @@
 
 mod changes;
 mod edges;
+mod faults;
+mod link;
 mod records;
 mod schema;
 mod server;

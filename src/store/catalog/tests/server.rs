@@ -17,8 +17,9 @@ use crate::store::catalog::postgres::Conn;
 /// Nobody: PostgreSQL refuses to run as root.
 const NOBODY: u32 = 65534;
 
-struct Server {
-    port: u16,
+pub(super) struct Server {
+    pub(super) port: u16,
+    folder: PathBuf,
     /// Its standard input is the server's lifeline: it closes when this process ends, however it ends.
     _keeper: Child,
 }
@@ -74,7 +75,7 @@ impl Server {
         let mut server = unprivileged(&bin.join("postgres"));
         server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "max_connections=200", "-k"]).arg(&folder).arg("-D").arg(&data);
         let keeper = keep(&server, &folder).expect("PostgreSQL is started");
-        let server = Self { port, _keeper: keeper };
+        let server = Self { port, folder: folder.clone(), _keeper: keeper };
         for _ in 0..300 {
             if Conn::establish(&server.url("postgres")).is_ok() {
                 return server;
@@ -84,14 +85,31 @@ impl Server {
         panic!("PostgreSQL did not start: {}", std::fs::read_to_string(folder.join("log")).unwrap_or_default());
     }
 
-    fn url(&self, database: &str) -> String {
+    /// A server that nobody else uses, for whoever wants to ill-treat it.
+    pub(super) fn own() -> Self {
+        Self::start()
+    }
+
+    /// Sends a signal to the server's first process. It is started again as soon as it has ended.
+    pub(super) fn signal(&self, signal: &str) {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("a running server");
+        let pid = pid.lines().next().expect("a process id").trim();
+        let sent = Command::new("kill").args([signal, pid]).status().expect("kill runs");
+        assert!(sent.success(), "kill {signal} {pid}");
+    }
+
+    pub(super) fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 }
 
-/// Runs the server below a shell that waits for the end of its input, ends the server by its process id, and removes the folder.
+/// Runs the server below a shell, which starts it again when it ends, until the end of the shell's input: then the server is ended by its
+/// process id, and the folder removed. A server that was killed may leave processes behind; as long as they live it cannot start again.
 fn keep(server: &Command, folder: &Path) -> io::Result<Child> {
-    let script = r#"folder=$1; shift; "$@" >"$folder/log" 2>&1 </dev/null & server=$!; cat >/dev/null; kill -INT "$server"; wait "$server"; rm -rf "$folder""#;
+    let script = r#"folder=$1; shift; exec 3<&0
+        ( cat <&3 >/dev/null; : >"$folder/end"
+          while [ -d "$folder/data" ]; do kill -INT "$(head -n 1 "$folder/data/postmaster.pid")"; sleep 1; done ) >/dev/null 2>&1 &
+        until [ -e "$folder/end" ]; do "$@" >>"$folder/log" 2>&1 </dev/null 3<&-; sleep 0.2; done; rm -rf "$folder""#;
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "sh"]).arg(folder).arg(server.get_program()).args(server.get_args());
     shell.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
