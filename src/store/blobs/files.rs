@@ -35,6 +35,10 @@ impl FileBlobs {
             for entry in fs::read_dir(&staging).map_err(storage_failed)? {
                 fs::remove_file(entry.map_err(storage_failed)?.path()).map_err(storage_failed)?;
             }
+            // These folders may be new; what a publish syncs later are only those below them.
+            for folder in root.ancestors().skip(1).take(2) {
+                File::open(folder).and_then(|folder| folder.sync_all()).map_err(storage_failed)?;
+            }
             Ok(())
         })
         .await?;

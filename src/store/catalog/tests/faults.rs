@@ -168,6 +168,7 @@ async fn a_commit_whose_answer_is_lost_is_found_out() {
         });
         assert_eq!(revision.expect("the server did it"), number);
     }
+    assert!(link.lost() >= 5, "{} answers were lost", link.lost());
     assert_eq!(catalog.history(row.id, None, 100).await.expect("the history").len(), 5, "none was done twice");
 }
 

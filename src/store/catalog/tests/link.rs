@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +26,8 @@ pub(super) enum State {
 pub(super) struct Link {
     pub(super) address: SocketAddr,
     state: watch::Sender<State>,
+    /// Answers to a COMMIT that were lost.
+    lost: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -40,20 +42,27 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (state, watched) = watch::channel(State::Open);
         let address = listener.local_addr().expect("an address");
+        let lost = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&lost);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, port, watched.clone()));
+                tokio::spawn(forward(client, port, watched.clone(), Arc::clone(&counted)));
             }
         });
-        Self { address, state, accepting }
+        Self { address, state, lost, accepting }
     }
 
     pub(super) fn set(&self, state: State) {
         self.state.send_replace(state);
     }
+
+    /// How many answers to a COMMIT were lost.
+    pub(super) fn lost(&self) -> usize {
+        self.lost.load(Ordering::SeqCst)
+    }
 }
 
-async fn forward(client: TcpStream, port: u16, mut state: watch::Receiver<State>) {
+async fn forward(client: TcpStream, port: u16, mut state: watch::Receiver<State>, counted: Arc<AtomicUsize>) {
     // The sender goes with the test; then the connections may go as well.
     let Ok(now) = state.wait_for(|state| *state != State::Stalled).await.map(|state| *state) else { return };
     if now == State::Cut {
@@ -63,12 +72,13 @@ async fn forward(client: TcpStream, port: u16, mut state: watch::Receiver<State>
     let (client_reads, client_writes) = client.into_split();
     let (server_reads, server_writes) = server.into_split();
     let mut ended = state.clone();
-    let lost = Arc::new(AtomicBool::new(false));
+    let lost = AtomicBool::new(false);
     tokio::select! {
         _ = ended.wait_for(|state| *state == State::Cut) => {}
         () = pump(client_reads, server_writes, state.clone(), &lost, true) => {}
         () = pump(server_reads, client_writes, state, &lost, false) => {}
     }
+    counted.fetch_add(usize::from(lost.into_inner()), Ordering::SeqCst);
 }
 
 async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut state: watch::Receiver<State>, lost: &AtomicBool, requests: bool) {
