@@ -15,8 +15,9 @@ use crate::http::{Listening, Settings};
 use crate::registry::keys::MasterKey;
 use crate::registry::reconcile::{DeclaredSystem, Wanted, check, reconcile};
 use crate::registry::{Engine, Parts};
-use crate::store::blobs::FileBlobs;
+use crate::store::blobs::{BlobStore, FileBlobs};
 use crate::store::catalog::Catalog;
+use crate::store::uploads::LocalUploads;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -201,11 +202,12 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let directory = DataDirectory::open(&options.data)?;
     let lock = directory.lock()?;
     let master_key = directory.master_key()?;
-    let blobs = Arc::new(FileBlobs::open(&directory.blobs()).await?);
+    let blobs: Arc<dyn BlobStore> = Arc::new(FileBlobs::open(&directory.blobs()).await?);
     let Accounts { catalog, access, password_file } = open_accounts(&directory, options.access, options.admin_password, Arc::clone(&options.clock)).await?;
     reconcile(&catalog, &options.systems, &options.repositories, (options.clock)()).await?;
     let engine = Engine::new(Parts {
         catalog,
+        uploads: Arc::new(LocalUploads::new(Arc::clone(&blobs))),
         blobs,
         access,
         formats: options.formats,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_kit::{
-    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Change, Document, Error, Facade, File, Index, Kind, Listing, ListingPage, PackageState, Principal,
-    Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, StageSpec, Staged, Staging, Timestamp, UpstreamAnswer,
-    VerificationKey, VersionState,
+    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Document, Error, Facade, File, Index, Kind, Listing, ListingPage, NewUpload,
+    PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, StageSpec, Staged, Staging, Timestamp,
+    Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
 };
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use crate::registry::reader::Reader;
 use crate::registry::{Engine, Repo, View};
 use crate::store::blobs::{BlobWriter, StagedBlob, WriteSpec};
 use crate::store::model::{CatalogError, Commit, NewBlob, NewRow};
+use crate::store::uploads::Owner;
 use crate::upstream::{Fetch, Target};
 
 /// Results that are looked at before a count of them is told to who asks for none.
@@ -63,6 +64,11 @@ impl Session {
 
     fn repo(&self) -> &Arc<Repo> {
         &self.view.repo
+    }
+
+    /// Whose uploads this request sees.
+    fn owner(&self) -> Owner {
+        Owner { repository: self.repo().id(), principal: self.context.caller.name() }
     }
 
     /// What the caller may read of the packages that were found.
@@ -266,6 +272,47 @@ impl Facade for Session {
 
     async fn sign(&self, message: &[u8]) -> Result<Signature> {
         self.engine.keys.sign(self.repo().id(), message, self.context.now).await
+    }
+
+    fn uploads(&self) -> Result<&dyn Uploads> {
+        self.view.check_writable()?;
+        Ok(self)
+    }
+}
+
+#[async_trait]
+impl Uploads for Session {
+    async fn begin(&self, new: NewUpload) -> Result<Upload> {
+        let limit = new.limit.unwrap_or(u64::MAX).min(self.engine.max_upload);
+        if new.limit.is_some_and(|wanted| wanted > limit) {
+            return Err(Error::too_large(format!("the file is larger than the {limit} bytes that this server takes (limits.max_upload_bytes)")));
+        }
+        self.engine.uploads.begin(&self.owner(), new, limit, self.context.now).await
+    }
+
+    async fn find(&self, id: &str) -> Result<Upload> {
+        self.engine.uploads.find(&self.owner(), id, self.context.now).await
+    }
+
+    async fn append(&self, id: &str, offset: u64, body: Body) -> Result<Upload> {
+        // Detached: a client that goes away must not leave an upload half-way through a step.
+        let (uploads, owner, id, now) = (Arc::clone(&self.engine.uploads), self.owner(), id.to_owned(), self.context.now);
+        self.engine.detached(async move { uploads.append(&owner, &id, offset, body, now).await }).await
+    }
+
+    async fn finish(&self, id: &str) -> Result<Arc<dyn Staged>> {
+        let (uploads, owner, id, now) = (Arc::clone(&self.engine.uploads), self.owner(), id.to_owned(), self.context.now);
+        let staged = self.engine.detached(async move { uploads.finish(&owner, &id, now).await }).await?;
+        self.staged.lock().insert(staged.facts().digest, Arc::clone(&staged));
+        Ok(staged)
+    }
+
+    async fn committed(&self, id: &str) -> Result<()> {
+        self.engine.uploads.committed(&self.owner(), id, self.context.now).await
+    }
+
+    async fn cancel(&self, id: &str) -> Result<()> {
+        self.engine.uploads.cancel(&self.owner(), id, self.context.now).await
     }
 }
 

@@ -15,6 +15,7 @@ use crate::access::Access;
 use crate::clock::Clock;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;
+use crate::store::uploads::UploadStore;
 
 mod cache;
 mod facade;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// The blobs.
     pub blobs: Arc<dyn BlobStore>,
+    /// Uploads in several requests.
+    pub uploads: Arc<dyn UploadStore>,
     /// Who may do what.
     pub access: Arc<Access>,
     /// The formats.
@@ -61,6 +64,8 @@ pub struct Engine {
     pub catalog: Catalog,
     /// The blobs.
     pub blobs: Arc<dyn BlobStore>,
+    /// Uploads in several requests.
+    pub uploads: Arc<dyn UploadStore>,
     /// Who may do what.
     pub access: Arc<Access>,
     /// The formats.
@@ -94,6 +99,7 @@ impl Engine {
             keys: keys::Keys::new(parts.catalog.clone(), parts.master_key),
             catalog: parts.catalog,
             blobs: parts.blobs,
+            uploads: parts.uploads,
             access: parts.access,
             formats: parts.formats,
             clock: parts.clock,

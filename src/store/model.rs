@@ -438,3 +438,30 @@ pub enum WebLoginStanding {
     /// There is no such sign-in, or it is over.
     Gone,
 }
+
+/// An upload in several requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadRow {
+    /// Its name.
+    pub id: String,
+    /// The repository.
+    pub repository: i64,
+    /// Whose it is.
+    pub principal: String,
+    /// When it was continued last.
+    pub touched: Timestamp,
+    /// Counts its changes.
+    pub step: i64,
+    /// Bytes taken so far.
+    pub size: u64,
+    /// Whether it still takes bytes.
+    pub open: bool,
+    /// Where its bytes lie, or will lie, in the blob store.
+    pub location: Option<String>,
+    /// The frozen state of its hashes.
+    pub hashes: Vec<u8>,
+    /// What else its keeper remembers, JSON.
+    pub state: String,
+    /// Bytes that are too few for a part.
+    pub tail: Bytes,
+}

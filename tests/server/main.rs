@@ -13,5 +13,6 @@ mod raw;
 mod relay;
 #[path = "../../formats/kit/tests/toy/mod.rs"]
 mod toy;
+mod uploads;
 #[path = "../support/upstream.rs"]
 mod upstream;

@@ -4,15 +4,15 @@ use entrepot_kit::{Algorithm, Digests, Error, Result};
 use http::HeaderMap;
 
 /// One digest that a header claims.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Claim {
-    header: &'static str,
+    header: String,
     algorithm: Algorithm,
     digest: Vec<u8>,
 }
 
 /// All that the headers claim.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Claims(Vec<Claim>);
 
 /// Hexadecimal digests, a header per algorithm.
@@ -72,7 +72,7 @@ impl Claims {
         if self.0.len() >= MOST {
             return Err(Error::bad_request("too many checksum headers"));
         }
-        self.0.push(Claim { header, algorithm, digest: digest.to_vec() });
+        self.0.push(Claim { header: header.to_owned(), algorithm, digest: digest.to_vec() });
         Ok(())
     }
 

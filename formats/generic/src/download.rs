@@ -4,12 +4,15 @@ use entrepot_kit::{Error, Read, Repository, Request, Response, Result};
 use http::HeaderName;
 
 use crate::upload::is_folder;
-use crate::{archive, listing, media};
+use crate::{archive, listing, media, resumable};
 
 const SHA256: HeaderName = HeaderName::from_static("x-checksum-sha256");
 
 /// Answers with what the path leads to.
 pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Result<Response> {
+    if request.query.get(resumable::UPLOAD).is_some() {
+        return resumable::head(repository, request).await;
+    }
     let path = request.path.joined();
     let is_folder_path = request.path.trailing_slash();
     if let Some(inside) = archive::split(&path, is_folder_path) {

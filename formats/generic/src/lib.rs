@@ -9,6 +9,7 @@ mod download;
 mod listing;
 mod media;
 mod removal;
+mod resumable;
 mod route;
 pub mod testing;
 #[cfg(test)]

@@ -4,11 +4,11 @@ use entrepot_kit::{Handler, Route};
 use futures::FutureExt as _;
 use http::Method;
 
-use crate::{download, removal, upload};
+use crate::{download, removal, resumable, upload};
 
 const PATH: &str = "{path..}";
 
-pub(crate) static ROUTES: [Route; 3] = [
+pub(crate) static ROUTES: [Route; 6] = [
     Route {
         name: "get",
         method: Method::GET,
@@ -29,5 +29,26 @@ pub(crate) static ROUTES: [Route; 3] = [
         template: PATH,
         package: None,
         handler: Handler::Delete(|repository, request| removal::delete(repository, request).boxed()),
+    },
+    Route {
+        name: "upload-options",
+        method: Method::OPTIONS,
+        template: PATH,
+        package: None,
+        handler: Handler::Read(|_, _| async { Ok(resumable::options()) }.boxed()),
+    },
+    Route {
+        name: "upload-begin",
+        method: Method::POST,
+        template: PATH,
+        package: None,
+        handler: Handler::Publish(|repository, request| resumable::create(repository, request).boxed()),
+    },
+    Route {
+        name: "upload-continue",
+        method: Method::PATCH,
+        template: PATH,
+        package: None,
+        handler: Handler::Publish(|repository, request| resumable::patch(repository, request).boxed()),
     },
 ];

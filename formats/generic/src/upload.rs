@@ -42,16 +42,45 @@ pub(crate) async fn put(repository: Repository<Publish>, request: Request) -> Re
     let staged = repository.stage_body(StageSpec { algorithms: claims.algorithms(), limit: None }, request.body).await?;
     claims.check(staged.digests())?;
     let answer = Answer { path: &path, location: format!("{}/{}", request.base, encode_path(&path)), staged: &staged, algorithms: claims.algorithms() };
-    if let Some(existing) = &found {
-        if existing.digest == Some(staged.digest()) {
-            return answer.give(StatusCode::OK);
-        }
-        may_replace(&repository, &path).await?;
+    answer.give(commit(&repository, reader.as_ref(), &path, found.as_ref(), &staged, content_type, &request.headers).await?)
+}
+
+/// Stores a staged file as a `PUT` without conditions would.
+///
+/// # Errors
+/// 409 when other bytes have the path and may not be replaced, or it cannot be a file.
+pub(crate) async fn store(repository: &Repository<Publish>, path: &str, staged: Arc<dyn Staged>, content_type: String) -> Result<StatusCode> {
+    let reader = repository.grant::<Read>(&Resource::Repository).await.ok();
+    let found = match &reader {
+        Some(reader) => reader.entry(path).await?.map(|file| file.entry),
+        None => None,
+    };
+    match &reader {
+        Some(reader) if found.is_none() && is_folder(reader, path).await? => Err(is_a_folder(path)),
+        _ => commit(repository, reader.as_ref(), path, found.as_ref(), &staged, content_type, &HeaderMap::new()).await,
     }
-    match repository.commit(change(&path, found.as_ref(), Arc::clone(&staged), content_type)).await {
-        Ok(_) => answer.give(if found.is_some() { StatusCode::OK } else { StatusCode::CREATED }),
-        Err(error) if error.status() == StatusCode::CONFLICT => match &reader {
-            Some(reader) if lost_to_the_same(reader, &request.headers, &path, staged.digest()).await? => answer.give(StatusCode::OK),
+}
+
+/// Commits on the condition that the path is still what was found.
+async fn commit(
+    repository: &Repository<Publish>,
+    reader: Option<&Repository<Read>>,
+    path: &str,
+    found: Option<&Entry>,
+    staged: &Arc<dyn Staged>,
+    content_type: String,
+    headers: &HeaderMap,
+) -> Result<StatusCode> {
+    if let Some(existing) = found {
+        if existing.digest == Some(staged.digest()) {
+            return Ok(StatusCode::OK);
+        }
+        may_replace(repository, path).await?;
+    }
+    match repository.commit(change(path, found, Arc::clone(staged), content_type)).await {
+        Ok(_) => Ok(if found.is_some() { StatusCode::OK } else { StatusCode::CREATED }),
+        Err(error) if error.status() == StatusCode::CONFLICT => match reader {
+            Some(reader) if lost_to_the_same(reader, headers, path, staged.digest()).await? => Ok(StatusCode::OK),
             _ => Err(Error::conflict(format!("{path:?} was changed by someone else during this upload; look at it, then try again"))),
         },
         Err(error) => Err(error),

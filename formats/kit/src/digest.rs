@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use sha2::Digest as _;
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 
 /// A hash function that some client or upstream may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -257,6 +258,44 @@ impl Hasher {
         self.size
     }
 
+    /// The state as bytes, so that hashing goes on in another process: [`Self::thaw`] reads it. Not secret, not for strangers to write.
+    #[must_use]
+    pub fn freeze(&self) -> Vec<u8> {
+        let mut frozen = self.size.to_be_bytes().to_vec();
+        frozen.extend_from_slice(self.sha256.serialize().as_slice());
+        if let Some(md5) = &self.md5 {
+            frozen.push(Algorithm::Md5 as u8);
+            frozen.extend_from_slice(md5.serialize().as_slice());
+        }
+        if let Some(sha1) = &self.sha1 {
+            frozen.push(Algorithm::Sha1 as u8);
+            frozen.extend_from_slice(sha1.serialize().as_slice());
+        }
+        if let Some(sha512) = &self.sha512 {
+            frozen.push(Algorithm::Sha512 as u8);
+            frozen.extend_from_slice(sha512.serialize().as_slice());
+        }
+        frozen
+    }
+
+    /// A hasher from what [`Self::freeze`] gave; `None` for anything else.
+    #[must_use]
+    pub fn thaw(frozen: &[u8]) -> Option<Self> {
+        let (size, mut rest) = frozen.split_first_chunk::<8>()?;
+        let sha256 = state(&mut rest)?;
+        let mut hasher = Self { md5: None, sha1: None, sha256, sha512: None, size: u64::from_be_bytes(*size) };
+        while let Some((algorithm, after)) = rest.split_first() {
+            rest = after;
+            match Algorithm::ALL.into_iter().find(|known| *known as u8 == *algorithm)? {
+                Algorithm::Md5 => hasher.md5 = Some(state(&mut rest)?),
+                Algorithm::Sha1 => hasher.sha1 = Some(state(&mut rest)?),
+                Algorithm::Sha512 => hasher.sha512 = Some(state(&mut rest)?),
+                Algorithm::Sha256 => return None,
+            }
+        }
+        Some(hasher)
+    }
+
     /// The name of the blob, and every digest that was asked for (SHA-256 among them).
     #[must_use]
     pub fn finish(self) -> (Sha256Digest, Digests) {
@@ -276,9 +315,34 @@ impl Hasher {
     }
 }
 
+/// The state of one hash function from the front of frozen ones.
+fn state<H: SerializableState>(rest: &mut &[u8]) -> Option<H> {
+    let length = SerializedState::<H>::default().len();
+    let (mine, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    H::deserialize(mine.try_into().ok()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Algorithm, Digests, Hasher, Sha256Digest};
+
+    #[test]
+    fn hashing_goes_on_from_a_frozen_state() {
+        for algorithms in [&[][..], &[Algorithm::Sha512], &Algorithm::ALL] {
+            let (mut whole, mut first) = (Hasher::new(algorithms), Hasher::new(algorithms));
+            whole.update(&[7; 1000]);
+            first.update(&[7; 333]);
+            let mut second = Hasher::thaw(&first.freeze()).unwrap();
+            assert_eq!(second.size(), 333);
+            second.update(&[7; 667]);
+            assert_eq!(second.finish(), whole.finish());
+        }
+        assert!(Hasher::thaw(&[]).is_none() && Hasher::thaw(&[0; 20]).is_none());
+        let mut frozen = Hasher::new(&[Algorithm::Sha1]).freeze();
+        frozen.pop();
+        assert!(Hasher::thaw(&frozen).is_none());
+    }
 
     #[test]
     fn one_pass_gives_every_digest() {

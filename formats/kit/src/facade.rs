@@ -19,6 +19,7 @@ use crate::name::Address;
 use crate::records::{Document, File, Index, Kind, Listing, ListingPage, PackageState, ReadSeek, Records, SearchPage, VersionState};
 use crate::route::Action;
 use crate::time::Timestamp;
+use crate::uploads::Uploads;
 
 /// What an action is done to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -167,6 +168,10 @@ pub trait Facade: Send + Sync {
     async fn commit(&self, change: Change) -> Result<u64>;
     /// Signs with the repository's key.
     async fn sign(&self, message: &[u8]) -> Result<Signature>;
+    /// The caller's uploads in several requests.
+    fn uploads(&self) -> Result<&dyn Uploads> {
+        Err(Error::not_implemented("uploads in several requests are not served here: send the whole file"))
+    }
 }
 
 mod sealed {
@@ -427,6 +432,14 @@ macro_rules! writing {
                     }
                 }
                 Err(Error::unavailable(format!("the package {package:?} is being changed by many at once; try again"), 1))
+            }
+
+            /// The caller's uploads in several requests.
+            ///
+            /// # Errors
+            /// 501 where there are none.
+            pub fn uploads(&self) -> Result<&dyn Uploads> {
+                self.facade.uploads()
             }
 
             /// Signs with the repository's key.

@@ -19,6 +19,7 @@ pub mod records;
 pub mod request;
 pub mod route;
 pub mod time;
+pub mod uploads;
 
 pub use accounts::{Accounts, NewToken, Principal, PrincipalKind, TokenInfo, TokenRequest, WebLogin};
 pub use body::{Body, ByteStream};
@@ -39,6 +40,7 @@ pub use records::{
 pub use request::{BaseUrl, Query, Request, Response, ResponseBody};
 pub use route::{Action, Captures, Handler, Route, RouteTable};
 pub use time::Timestamp;
+pub use uploads::{NewUpload, Upload, Uploads};
 
 /// Runs `work` where blocking is allowed: decompression, parsing of large documents, reading of staged files.
 ///

@@ -13,6 +13,7 @@ mod suite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use entrepot_kit::records::Content;
 use entrepot_kit::{Algorithm, Error, Result, Timestamp};
 use futures::stream::BoxStream;
@@ -73,6 +74,55 @@ pub struct StoredObject {
     pub size: u64,
     /// When it was written.
     pub modified: Timestamp,
+}
+
+/// An object that is being put together from parts.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ObjectParts {
+    /// Where the object will lie.
+    pub location: String,
+    /// The storage's own name of the upload.
+    pub upload: String,
+}
+
+/// A blob store that takes objects in parts, from whichever replica has the next one.
+#[async_trait]
+pub trait PartStore: BlobStore {
+    /// A place that no object has, or had.
+    ///
+    /// # Errors
+    /// Failures of the operating system's randomness.
+    fn new_location(&self) -> Result<String>;
+
+    /// Begins an object.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    async fn begin_parts(&self) -> Result<ObjectParts>;
+
+    /// Stores a part, and gives the tag that names these bytes. All parts but the last have at least 5 MiB.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    async fn send_part(&self, parts: &ObjectParts, number: i32, bytes: Bytes) -> Result<String>;
+
+    /// Puts the object together from these parts, in the order of their numbers. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    async fn complete_parts(&self, parts: &ObjectParts, list: &[(i32, String)], size: u64) -> Result<()>;
+
+    /// Removes the parts of an object that was not put together. Those that are not there are no error.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    async fn abort_parts(&self, parts: &ObjectParts) -> Result<()>;
+
+    /// Stores a whole object at a place from [`Self::new_location`].
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    async fn put(&self, location: &str, bytes: Bytes) -> Result<()>;
 }
 
 /// The answer for a failure of the file system.

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use entrepot_kit::records::Content;
 use entrepot_kit::{Digests, Error, Hasher, ReadSeek, Result, Sha256Digest, Staged};
 use parking_lot::Mutex;
 use tempfile::TempPath;
@@ -128,6 +129,7 @@ impl BlobWriter {
             file,
             temporary: Mutex::new(work.temporary),
             place: OnceLock::new(),
+            stored: None,
         })
     }
 }
@@ -201,9 +203,22 @@ pub struct StagedBlob {
     temporary: Mutex<Option<TempPath>>,
     /// Where it became durable.
     place: OnceLock<String>,
+    /// Its bytes, when they were stored before it was staged.
+    stored: Option<Arc<dyn Content>>,
 }
 
 impl StagedBlob {
+    /// A small body whose bytes are in its facts.
+    pub(in crate::store) fn inline(facts: BlobFacts) -> Self {
+        Self { facts, file: None, temporary: Mutex::default(), place: OnceLock::new(), stored: None }
+    }
+
+    /// A body that is durable already, where its facts say.
+    pub(in crate::store) fn stored(facts: BlobFacts, content: Arc<dyn Content>) -> Self {
+        let place = facts.location.clone().map(OnceLock::from).unwrap_or_default();
+        Self { facts, file: None, temporary: Mutex::default(), place, stored: Some(content) }
+    }
+
     /// Digest, size and, for a small one, the bytes.
     #[must_use]
     pub fn facts(&self) -> &BlobFacts {
@@ -244,6 +259,9 @@ impl Staged for StagedBlob {
     }
 
     async fn reader(&self) -> Result<Box<dyn ReadSeek>> {
+        if let Some(content) = &self.stored {
+            return content.reader().await;
+        }
         match (&self.file, &self.facts.inline) {
             (Some(file), _) => Ok(Box::new(PositionedReader { file: Arc::clone(file), position: 0, size: self.facts.size })),
             (None, Some(bytes)) => Ok(Box::new(io::Cursor::new(bytes.clone()))),

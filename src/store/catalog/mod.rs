@@ -12,7 +12,7 @@ use entrepot_kit::{Listing, ListingPage, PackageState, PrincipalKind, Records, S
 
 use crate::store::model::{
     AuditFilter, AuditRow, BlobFacts, CatalogError, Commit, KeyRow, NewRepository, NewRow, NewWebLogin, PolicyRow, PrincipalRow, RepositoryRow, RevisionRow,
-    StoredEntry, SystemRow, TokenRow, UpstreamState, VersionSpan, WebLoginStanding,
+    StoredEntry, SystemRow, TokenRow, UploadRow, UpstreamState, VersionSpan, WebLoginStanding,
 };
 
 mod convert;
@@ -242,6 +242,11 @@ impl Catalog {
         forward!(self.read(entries::blob, digest))
     }
 
+    /// Where the bytes of a blob lie; `None` when there is no such blob, whatever its state.
+    pub async fn blob_location(&self, digest: Sha256Digest) -> Result<Option<Option<String>>> {
+        forward!(self.read(entries::blob_location, digest))
+    }
+
     /// The revisions of a repository, newest first, before a number.
     pub async fn history(&self, repository: i64, before: Option<u64>, limit: usize) -> Result<Vec<RevisionRow>> {
         forward!(self.read(history::history, repository, before, limit))
@@ -398,6 +403,39 @@ impl Catalog {
             return Ok(WebLoginStanding::Gone);
         }
         Ok(standing)
+    }
+
+    /// Begins an upload; `false` when its principal has `most` that are open in the repository, `NotFound` when that is gone.
+    pub async fn begin_upload(&self, row: UploadRow, most: i64) -> Result<bool> {
+        forward!(self.write(uploads::begin, &row, most))
+    }
+
+    /// The upload of an id.
+    pub async fn upload(&self, id: &str) -> Result<Option<UploadRow>> {
+        let id = id.to_owned();
+        forward!(self.read(uploads::find, &id))
+    }
+
+    /// A number for the next part of an upload, that no other part of it has; `None` when the upload is gone.
+    pub async fn next_upload_part(&self, id: &str) -> Result<Option<i64>> {
+        let id = id.to_owned();
+        forward!(self.write(uploads::next_part, &id))
+    }
+
+    /// Writes the new state of an upload; `false` when somebody else changed it since the row was read, at `row.step`.
+    pub async fn advance_upload(&self, row: UploadRow) -> Result<bool> {
+        forward!(self.write(uploads::advance, &row))
+    }
+
+    /// Forgets an upload; `false` when somebody changed it since `step` was read.
+    pub async fn remove_upload(&self, id: &str, step: i64) -> Result<bool> {
+        let id = id.to_owned();
+        forward!(self.write(uploads::remove, &id, step))
+    }
+
+    /// Some uploads that nobody touched since a time.
+    pub async fn uploads_untouched_since(&self, time: Timestamp, limit: usize) -> Result<Vec<UploadRow>> {
+        forward!(self.read(uploads::untouched_since, time, limit))
     }
 
     /// Stores a key unless its purpose has a valid one; gives back the one that is valid.

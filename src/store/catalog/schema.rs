@@ -98,6 +98,12 @@ diesel::table! {
         poll_hash -> Binary, page -> Text, network -> Text, ends -> BigInt, principal_id -> Nullable<BigInt>, token_id -> Nullable<Text>,
     }
 }
+diesel::table! {
+    uploads (id) {
+        id -> Text, repository_id -> BigInt, principal -> Text, touched -> BigInt, step -> BigInt, size -> BigInt, parts -> BigInt, open -> Bool,
+        location -> Nullable<Text>, hashes -> Binary, state -> Text, tail -> Binary,
+    }
+}
 
 diesel::joinable!(repositories -> systems (system_id));
 diesel::joinable!(package_documents -> packages (package_id));

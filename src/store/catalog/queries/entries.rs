@@ -161,6 +161,11 @@ pub(crate) fn blob(connection: &mut Conn, digest: Sha256Digest) -> QueryResult<O
     Ok(Some(BlobFacts { digest, size: from_column(size), digests, inline: inline.map(Bytes::from), location }))
 }
 
+/// Where the bytes of a blob lie; `None` when there is no such blob.
+pub(crate) fn blob_location(connection: &mut Conn, digest: Sha256Digest) -> QueryResult<Option<Option<String>>> {
+    Ok(blobs::table.find(digest.as_bytes().as_slice()).select(blobs::location).first(connection).optional()?)
+}
+
 /// A live entry as a change finds it.
 pub(super) struct Living {
     pub(super) id: i64,

@@ -14,6 +14,7 @@ pub(in crate::store::catalog) mod purge;
 pub(in crate::store::catalog) mod repositories;
 pub(in crate::store::catalog) mod restore;
 pub(in crate::store::catalog) mod search;
+pub(in crate::store::catalog) mod uploads;
 pub(in crate::store::catalog) mod upstream;
 pub(in crate::store::catalog) mod web_logins;
 

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::{Conn, for_change};
 use crate::store::catalog::failure::QueryResult;
 use crate::store::catalog::schema::{
-    entries, fragments, package_changes, package_documents, packages, repositories, revisions, search_terms, upstream_state, versions,
+    entries, fragments, package_changes, package_documents, packages, repositories, revisions, search_terms, uploads, upstream_state, versions,
 };
 
 /// Rows that one slice removes of the table that it is at.
@@ -20,6 +20,7 @@ pub(crate) fn slice(connection: &mut Conn) -> QueryResult<bool> {
     let removed = some_packages(connection, repository)?
         || some_entries(connection, repository)?
         || some_upstream_states(connection, repository)?
+        || some_uploads(connection, repository)?
         || some_revisions(connection, repository)?;
     if !removed {
         diesel::delete(repositories::table.find(repository)).execute(connection)?;
@@ -52,6 +53,13 @@ fn some_upstream_states(connection: &mut Conn, repository: i64) -> QueryResult<b
     let of_repository = upstream_state::table.filter(upstream_state::repository_id.eq(repository));
     let keys: Vec<String> = of_repository.select(upstream_state::key).limit(SLICE).load(connection)?;
     Ok(diesel::delete(of_repository.filter(upstream_state::key.eq_any(&keys))).execute(connection)? > 0)
+}
+
+/// Their bytes are found by gc, which knows of no row that names them any more.
+fn some_uploads(connection: &mut Conn, repository: i64) -> QueryResult<bool> {
+    let of_repository = uploads::table.filter(uploads::repository_id.eq(repository));
+    let ids: Vec<String> = of_repository.select(uploads::id).limit(SLICE).load(connection)?;
+    Ok(diesel::delete(uploads::table.filter(uploads::id.eq_any(&ids))).execute(connection)? > 0)
 }
 
 fn some_revisions(connection: &mut Conn, repository: i64) -> QueryResult<bool> {
