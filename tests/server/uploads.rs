@@ -31,9 +31,13 @@ fn patch(target: &str, offset: usize, bytes: &[u8]) -> Call {
 async fn begin(house: &House, path: &str, length: usize) -> String {
     let begun = house.call_as("bob", tus(Method::POST, path).with("upload-length", length.to_string())).await;
     assert_eq!((begun.status, begun.header("upload-offset")), (StatusCode::CREATED, "0"), "{}", begun.text());
-    let location = begun.header("location").to_owned();
-    let at = location.find("/alpha/").expect("a location in the repository");
-    location[at..].to_owned()
+    address(&begun)
+}
+
+/// The path and query of the upload that was begun.
+fn address(begun: &Reply) -> String {
+    let (_, path) = begun.header("location").split_once("/alpha/").expect("a location in the repository");
+    format!("/alpha/{path}")
 }
 
 fn stands(reply: &Reply) -> (StatusCode, &str) {
@@ -73,9 +77,7 @@ async fn what_a_put_would_be_refused_is_refused_here() {
     assert_eq!(house.call(Call::get("/alpha/files/taken")).await.text(), "1");
     let wrong_sum = tus(Method::POST, "/alpha/files/sum").with("upload-length", "1").with("x-checksum-sha256", "0".repeat(64));
     let begun = house.call_as("bob", wrong_sum).await;
-    let location = begun.header("location").to_owned();
-    let upload = &location[location.find("/alpha/").unwrap()..];
-    assert_eq!(house.call_as("bob", patch(upload, 0, b"x")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(house.call_as("bob", patch(&address(&begun), 0, b"x")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(house.call(Call::get("/alpha/files/sum")).await.status, StatusCode::NOT_FOUND);
     let upload = begin(&house, "/alpha/files/more", 2).await;
     assert_eq!(house.call_as("bob", patch(&upload, 0, b"123")).await.status, StatusCode::PAYLOAD_TOO_LARGE);

@@ -1,0 +1,68 @@
+//! Objects in parts, each from whichever replica has it.
+
+use async_trait::async_trait;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_sdk_s3::types::CompletedPart;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use entrepot_kit::Result;
+use md5::{Digest as _, Md5};
+
+use super::S3Blobs;
+use super::client::patient;
+use super::failure::{Reason, away, failed, reason};
+use super::write::signed;
+use crate::store::blobs::places::unique_name_of_unknown;
+use crate::store::blobs::{ObjectParts, PartStore};
+
+/// What the bytes must hash to when they have arrived.
+async fn md5(bytes: Bytes) -> Result<String> {
+    entrepot_kit::blocking(move || Ok(STANDARD.encode(Md5::digest(&bytes)))).await
+}
+
+#[async_trait]
+impl PartStore for S3Blobs {
+    fn new_location(&self) -> Result<String> {
+        unique_name_of_unknown()
+    }
+
+    async fn begin_parts(&self) -> Result<ObjectParts> {
+        let location = self.new_location()?;
+        let begun = self.bucket.client.create_multipart_upload().bucket(&*self.bucket.name).key(self.bucket.key(&location)).send().await;
+        let upload = begun.map_err(|error| failed("cannot begin an upload", error))?.upload_id;
+        Ok(ObjectParts { location, upload: upload.ok_or_else(|| away(String::from("S3: an upload without an id")))? })
+    }
+
+    async fn send_part(&self, parts: &ObjectParts, number: i32, bytes: Bytes) -> Result<String> {
+        let length = bytes.len() as u64;
+        let sum = md5(bytes.clone()).await?;
+        let _turn = self.bucket.turn().await?;
+        let request = self.bucket.client.upload_part().bucket(&*self.bucket.name).key(self.bucket.key(&parts.location)).upload_id(&parts.upload);
+        let request = request.part_number(number).content_md5(sum).content_length(signed(length)?).body(ByteStream::new(SdkBody::from(bytes)));
+        let sent = request.customize().config_override(patient(length)).send().await.map_err(|error| failed("cannot put a part", error))?;
+        sent.e_tag.ok_or_else(|| away(String::from("S3: a part without a tag")))
+    }
+
+    async fn complete_parts(&self, parts: &ObjectParts, list: &[(i32, String)], size: u64) -> Result<()> {
+        let list = list.iter().map(|(number, tag)| CompletedPart::builder().part_number(*number).e_tag(tag).build()).collect();
+        self.bucket.complete(&self.bucket.key(&parts.location), &parts.upload, list, size).await
+    }
+
+    async fn abort_parts(&self, parts: &ObjectParts) -> Result<()> {
+        let request = self.bucket.client.abort_multipart_upload().bucket(&*self.bucket.name).key(self.bucket.key(&parts.location));
+        match request.upload_id(&parts.upload).send().await {
+            Err(error) if !matches!(reason(&error), Reason::Missing) => Err(failed("cannot remove parts", error)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn put(&self, location: &str, bytes: Bytes) -> Result<()> {
+        let length = bytes.len() as u64;
+        let sum = md5(bytes.clone()).await?;
+        let _turn = self.bucket.turn().await?;
+        let request = self.bucket.client.put_object().bucket(&*self.bucket.name).key(self.bucket.key(location)).content_md5(sum);
+        let request = request.content_length(signed(length)?).body(ByteStream::new(SdkBody::from(bytes)));
+        request.customize().config_override(patient(length)).send().await.map(drop).map_err(|error| failed("cannot put an object", error))
+    }
+}
