@@ -2,6 +2,8 @@
 
 pub mod gc;
 pub mod pace;
+#[cfg(test)]
+mod stress;
 pub mod verify;
 
 use std::sync::Arc;

@@ -152,9 +152,13 @@ impl BlobStore for FileBlobs {
     }
 
     fn list(&self) -> BoxStream<'_, Result<StoredObject>> {
-        let shards = (0..=0xffff_u32).map(|number| self.root.join(format!("{:02x}", number >> 8)).join(format!("{:02x}", number & 0xff)));
-        let folders = futures::stream::iter(shards).then(|folder| entrepot_kit::blocking(move || files_of(&folder, is_ours)));
-        folders.map_ok(|files| futures::stream::iter(files.into_iter().map(Ok))).try_flatten().boxed()
+        fn each<T>(found: Vec<T>) -> impl futures::Stream<Item = Result<T>> {
+            futures::stream::iter(found.into_iter().map(Ok))
+        }
+        let root = self.root.clone();
+        let first = futures::stream::once(entrepot_kit::blocking(move || folders_of(&root))).map_ok(each).try_flatten();
+        let second = first.and_then(|folder| entrepot_kit::blocking(move || folders_of(&folder))).map_ok(each).try_flatten();
+        second.and_then(|folder| entrepot_kit::blocking(move || files_of(&folder, is_ours))).map_ok(each).try_flatten().boxed()
     }
 }
 
@@ -163,6 +167,22 @@ fn is_ours(name: &str) -> bool {
     let (digest, rest) = name.split_at_checked(64).unwrap_or_default();
     let unique = rest.strip_prefix('-').unwrap_or(rest);
     Sha256Digest::parse_hex(digest).is_some() && rest.is_empty() == unique.is_empty() && unique.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// The folders in one folder: at most 256, by the names that this store gives; none when it is not there.
+fn folders_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(storage_failed)?,
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(storage_failed)?;
+        if entry.file_name().len() == 2 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            folders.push(entry.path());
+        }
+    }
+    Ok(folders)
 }
 
 /// The files of one folder that have such names; none when it is not there.

@@ -22,7 +22,7 @@ mod reading;
 mod schema;
 mod sqlite;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 type Result<T> = std::result::Result<T, CatalogError>;
 

@@ -1,10 +1,11 @@
 //! The catalog's suite, over SQLite and over a real PostgreSQL.
 
+mod care;
 mod changes;
 mod edges;
 mod records;
 mod schema;
-mod server;
+pub(crate) mod server;
 
 use bytes::Bytes;
 use entrepot_kit::accounts::Tags;
