@@ -35,8 +35,11 @@ const BODIES: usize = 3;
 const SIZE: usize = 70 * 1024;
 /// Who publishes, on each replica.
 const PUBLISHERS: usize = 3;
-/// Repositories that each of them makes, fills and deletes.
+/// Repositories that each of them makes, fills and deletes, at least: it goes on until gc, too, has had its turns.
 const ROUNDS: usize = 25;
+const MOST_ROUNDS: usize = 1000;
+/// Blobs that gc must have removed meanwhile.
+const REMOVED: u64 = 20;
 /// Files in each.
 const FILES: usize = 2;
 
@@ -98,7 +101,11 @@ async fn publisher(engines: Vec<Arc<Engine>>, number: usize, until_loss: bool, f
         usize::try_from(state >> 33).expect("a small number")
     };
     for round in 0.. {
-        let enough = if until_loss { !findings.losses.lock().is_empty() || findings.done.load(Ordering::Relaxed) } else { round + 1 >= ROUNDS };
+        let enough = if until_loss {
+            !findings.losses.lock().is_empty() || findings.done.load(Ordering::Relaxed)
+        } else {
+            round + 1 >= ROUNDS && (findings.removed.load(Ordering::Relaxed) > REMOVED || round > MOST_ROUNDS)
+        };
         let address = Address::parse(&format!("main/r{number}-{round}")).expect("an address");
         let new = NewRepository {
             address: address.clone(),
@@ -175,7 +182,7 @@ async fn nothing_is_lost(replicas: Vec<Storage>) {
     let (findings, engines) = stress(replicas, false).await;
     let (published, removed) = (findings.published.load(Ordering::Relaxed), findings.removed.load(Ordering::Relaxed));
     assert_eq!(*findings.losses.lock(), Vec::<String>::new(), "lost, of {published} published");
-    assert!(removed > 10, "gc removed only {removed} blobs: this was no stress");
+    assert!(removed > REMOVED, "gc removed only {removed} blobs: this was no stress");
     let engine = engines.first().expect("an engine");
     // At the end all is quiet: then the stored files and the catalog are the same set.
     let later = Timestamp(engine.now().0 + 10_000);
