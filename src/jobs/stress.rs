@@ -266,6 +266,10 @@ impl BlobStore for ContentAddressed {
         found.map(inline).ok_or_else(|| entrepot_kit::Error::internal(format!("blob {}: no such object", place.digest)))
     }
 
+    async fn look(&self, place: &BlobPlace) -> Result<Option<u64>> {
+        Ok(self.objects.lock().get(&place.digest.hex()).map(|bytes| bytes.len() as u64))
+    }
+
     async fn remove(&self, place: &BlobPlace) -> Result<()> {
         // As slow as it must be for somebody to bring the same bytes meanwhile.
         let before = self.arrivals.load(Ordering::Relaxed);

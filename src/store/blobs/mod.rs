@@ -65,13 +65,7 @@ pub trait BlobStore: Send + Sync {
     ///
     /// # Errors
     /// Failures of the storage.
-    async fn look(&self, place: &BlobPlace) -> Result<Option<u64>> {
-        match self.open(place).await {
-            Ok(content) => Ok(content.size()),
-            Err(error) if error.status() == StatusCode::INTERNAL_SERVER_ERROR => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
+    async fn look(&self, place: &BlobPlace) -> Result<Option<u64>>;
 
     /// Removes what unfinished work left before a time (spooled bodies, uploads in parts); says how many.
     ///
