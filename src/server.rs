@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::access::Access;
 use crate::clock::Clock;
 use crate::http::{Listening, Settings};
+use crate::jobs::Schedule;
 use crate::registry::reconcile::{DeclaredSystem, Wanted, check, reconcile};
 use crate::registry::{Engine, Parts};
 use data_directory::write_private;
@@ -60,6 +61,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Most bytes of one file.
     pub max_upload: u64,
+    /// When garbage is removed.
+    pub gc: Schedule,
     /// The password of `admin` on the first start.
     pub admin_password: Option<SecretString>,
     /// Declared systems.
@@ -136,6 +139,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     })
     .await?;
     tokio::spawn(Arc::clone(&engine).watch());
+    tokio::spawn(crate::jobs::run(Arc::clone(&engine), options.gc));
     let listening = crate::http::listen(Arc::clone(&engine), options.http)?;
     Ok(Running { listening, engine, password_file, _lock: lock })
 }

@@ -192,7 +192,7 @@ mod tests {
         let config = super::super::load(&flags, &Environment::default()).unwrap_or_else(|failure| panic!("{failure}"));
         super::run(command, config, &mut input.as_bytes()).await.map_err(|failure| match failure {
             Failure::Other(message) => message,
-            Failure::Configuration(problems) => panic!("{problems:?}"),
+            other => panic!("{other:?}"),
         })
     }
 

@@ -2,8 +2,11 @@
 
 mod admin;
 mod check;
+mod gc;
 mod logging;
 mod serve;
+mod storage;
+mod verify;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -50,6 +53,10 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Remove what nothing names any more; safe beside a running server.
+    Gc(gc::Arguments),
+    /// Hold the catalog against the stored bytes: exit code 0 when nothing is missing or damaged.
+    Verify(verify::Arguments),
     /// First steps and emergencies, on the data directory; a running server notices within a second.
     #[command(subcommand)]
     Admin(admin::Command),
@@ -66,6 +73,8 @@ enum ConfigCommand {
 pub(crate) enum Failure {
     /// The configuration is wrong.
     Configuration(Vec<Problem>),
+    /// What was looked for was found; it was told already.
+    Found,
     /// Something else.
     Other(String),
 }
@@ -74,6 +83,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Configuration(problems) => problems.iter().try_for_each(|problem| writeln!(f, "error: {problem}")),
+            Self::Found => Ok(()),
             Self::Other(message) => writeln!(f, "error: {message}"),
         }
     }
@@ -111,12 +121,28 @@ async fn execute(arguments: Arguments, environment: &Environment) -> Result<(), 
         }
         Command::Check => say(&check::summary(&load(&flags, environment)?)),
         Command::Config(ConfigCommand::Show) => say(&load(&flags, environment)?.show()),
+        Command::Gc(arguments) => say(&gc::run(arguments, &load(&flags, environment)?, &tell).await?),
+        Command::Verify(arguments) => {
+            let (text, sound) = verify::run(arguments, &load(&flags, environment)?, &print, &tell).await?;
+            say(&text)?;
+            if sound { Ok(()) } else { Err(Failure::Found) }
+        }
         Command::Admin(command) => say(&admin::run(command, load(&flags, environment)?, &mut std::io::stdin().lock()).await?),
     }
 }
 
 fn load(flags: &Flags, environment: &Environment) -> Result<Config, Failure> {
     check::load(flags, environment).map_err(Failure::Configuration)
+}
+
+/// Prints a line of a long result. Whoever closed standard output learns the rest from the exit code.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Says how far a command is. A closed standard error leaves nobody to tell.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Prints the result of a command.

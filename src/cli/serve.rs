@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Failure;
 use crate::access::DEFAULT_POLICIES;
 use crate::config::{self, Blobs, Config, Repository};
+use crate::jobs::Schedule;
 use crate::registry::reconcile::{DeclaredSystem, Wanted};
 use crate::server::{Options, start, storage};
 use crate::{clock, formats, http};
@@ -63,6 +64,7 @@ fn options(config: Config) -> Options {
         access,
         cache_bytes: config.cache.index_bytes,
         max_upload: config.limits.max_upload_bytes,
+        gc: Schedule { interval: Duration::from_secs(config.gc.interval), grace: Duration::from_secs(config.gc.grace) },
         admin_password: config.admin_password,
         systems: config.systems.into_iter().map(|system| DeclaredSystem { name: system.name, tags: system.tags }).collect(),
         repositories,

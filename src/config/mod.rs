@@ -55,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[cache]`
     pub cache: Cache,
+    /// `[gc]`
+    pub gc: Gc,
     /// `[log]`
     pub log: Log,
     /// `[[system]]`, in the order of the file.
@@ -147,6 +149,15 @@ pub struct Limits {
 pub struct Cache {
     /// Bytes of index documents.
     pub index_bytes: u64,
+}
+
+/// When garbage is removed.
+#[derive(Debug, Clone, Copy)]
+pub struct Gc {
+    /// Seconds between two runs in the server; 0: never.
+    pub interval: u64,
+    /// Seconds that what nothing names is kept.
+    pub grace: u64,
 }
 
 /// What is written to standard error.
@@ -268,6 +279,10 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let cache = Cache { index_bytes: section.number("index_bytes", 64 << 20, 1 << 20..=1 << 40) };
     section.finish();
 
+    let mut section = reader.section("gc");
+    let gc = Gc { interval: section.number("interval", 86_400, 0..=365 * 86_400), grace: section.number("grace", 86_400, 0..=3650 * 86_400) };
+    section.finish();
+
     let mut section = reader.section("log");
     let log = Log { format: section.setting("format", LogFormat::Text), level: section.setting("level", String::from("info")) };
     let log_origin = section.origin_of("level");
@@ -306,6 +321,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
         access: Access { policies, token_default_seconds, token_max_seconds },
         limits,
         cache,
+        gc,
         log,
         systems: systems.into_iter().map(|(system, _)| system).collect(),
         repositories: repositories.into_iter().map(|(repository, _)| repository).collect(),

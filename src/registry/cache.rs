@@ -32,8 +32,8 @@ pub(crate) struct Caches {
     pub(crate) records: Cache<(i64, String, &'static str, Arc<str>), Arc<Records>>,
     /// A package's stamp at a revision; `None`: there is no such package.
     pub(crate) stamps: Cache<(At, String), Option<Arc<str>>>,
-    /// Entries at a revision.
-    pub(crate) entries: Cache<(At, String), Arc<StoredEntry>>,
+    /// Entries at a revision, as long as no blob is found to be damaged.
+    pub(crate) entries: Cache<(At, u64, String), Arc<StoredEntry>>,
     /// What is known of an upstream's path, so that a fresh answer needs no look into the catalog.
     pub(crate) upstream: Cache<(i64, String), Arc<UpstreamState>>,
     /// Files that an upstream did not have a moment ago.
@@ -59,7 +59,7 @@ impl Caches {
             stamps: Cache::builder().max_capacity(50_000).build(),
             entries: Cache::builder()
                 .max_capacity(bytes / 2)
-                .weigher(move |(_, path): &(At, String), entry: &Arc<StoredEntry>| {
+                .weigher(move |(_, _, path): &(At, u64, String), entry: &Arc<StoredEntry>| {
                     clamp(path.len() * 2 + entry.inline.as_ref().map_or(0, bytes::Bytes::len) + entry.entry.data.len() + 512)
                 })
                 .build(),

@@ -248,7 +248,7 @@ impl Facade for Session {
     async fn stage(&self, spec: StageSpec) -> Result<Box<dyn Staging>> {
         let limit = spec.limit.unwrap_or(u64::MAX).min(self.engine.max_upload);
         let writer = self.engine.blobs.writer(WriteSpec { algorithms: spec.algorithms, limit }).await?;
-        Ok(Box::new(SessionStaging { writer, staged: Arc::clone(&self.staged) }))
+        Ok(Box::new(SessionStaging { engine: Arc::clone(&self.engine), writer, staged: Arc::clone(&self.staged) }))
     }
 
     async fn commit(&self, change: Change) -> Result<u64> {
@@ -426,6 +426,7 @@ impl Engine {
 }
 
 struct SessionStaging {
+    engine: Arc<Engine>,
     writer: BlobWriter,
     staged: Arc<Mutex<HashMap<Sha256Digest, Arc<StagedBlob>>>>,
 }
@@ -438,6 +439,7 @@ impl Staging for SessionStaging {
 
     async fn finish(self: Box<Self>) -> Result<Arc<dyn Staged>> {
         let staged = Arc::new(self.writer.finish().await?);
+        self.engine.mend(&staged).await?;
         self.staged.lock().insert(staged.facts().digest, Arc::clone(&staged));
         Ok(staged)
     }

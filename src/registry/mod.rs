@@ -24,6 +24,7 @@ mod group;
 mod hosted;
 pub mod keys;
 mod locks;
+mod mend;
 mod permission;
 mod proxy;
 pub mod reader;
@@ -78,6 +79,8 @@ pub struct Engine {
     table: RwLock<Arc<Table>>,
     /// The catalog's epoch that the table was built at, or later.
     table_epoch: AtomicU64,
+    /// How often blobs were marked as damaged, or unmarked, when that was looked at last. Entries in memory carry it in their key.
+    damage: AtomicU64,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
     cache: cache::Caches,
@@ -106,6 +109,7 @@ impl Engine {
             max_upload: parts.max_upload,
             table: RwLock::default(),
             table_epoch: AtomicU64::new(0),
+            damage: AtomicU64::new(0),
             reloading: tokio::sync::Mutex::default(),
             cache: cache::Caches::new(parts.cache_bytes),
             locks: locks::KeyedLocks::default(),
@@ -148,6 +152,7 @@ impl Engine {
     async fn reload_alone(&self) -> Result<()> {
         // Read first: a change after this makes the next look reload once more.
         let epoch = self.catalog.epoch().await?;
+        self.damage.store(self.catalog.damage().await?, Ordering::Release);
         let (systems, rows) = (self.catalog.systems().await?, self.catalog.repositories().await?);
         let (table, problems) = Table::build(systems, rows, &self.formats, &self.table());
         for problem in problems {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::access::Caller;
 use crate::registry::cache::DocumentKey;
-use crate::registry::{Engine, Moment, Repo};
+use crate::registry::{Engine, Moment, Repo, mend};
 use crate::store::model::{BlobPlace, StoredEntry};
 
 /// Reads for one caller, at one moment.
@@ -145,12 +145,14 @@ impl Reader {
 impl Engine {
     /// The stored entry at a path, from memory when it was read at this revision before.
     pub(crate) async fn stored(&self, repo: &Repo, path: &str, at: Option<u64>) -> Result<Option<Arc<StoredEntry>>> {
-        let key = ((repo.id(), at.unwrap_or_else(|| repo.head())), path.to_owned());
+        // The count is read before the entry: what is read now is never older than it.
+        let key = ((repo.id(), at.unwrap_or_else(|| repo.head())), self.damage(), path.to_owned());
         if let Some(entry) = self.cache.entries.get(&key) {
             return Ok(Some(entry));
         }
         let entry = self.catalog.entry(repo.id(), path, at).await?.map(Arc::new);
-        if let Some(entry) = &entry {
+        // What is damaged may be mended at any time, by whoever brings the same bytes.
+        if let Some(entry) = entry.as_ref().filter(|entry| !entry.damaged) {
             self.cache.entries.insert(key, Arc::clone(entry));
         }
         Ok(entry)
@@ -158,6 +160,9 @@ impl Engine {
 
     /// The bytes of a stored entry.
     pub(crate) async fn content(&self, stored: &StoredEntry) -> Result<Arc<dyn Content>> {
+        if stored.damaged {
+            return Ok(mend::damaged(&stored.entry));
+        }
         match (&stored.inline, &stored.entry.digest, stored.entry.size) {
             (Some(bytes), ..) => Ok(crate::store::blobs::inline(bytes.clone())),
             (None, Some(digest), Some(size)) => {

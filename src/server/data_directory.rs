@@ -22,6 +22,12 @@ impl DataDirectory {
         Ok(Self(path.to_owned()))
     }
 
+    /// The directory, whether it is there or not.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     /// The embedded catalog.
     #[must_use]
     pub fn database(&self) -> PathBuf {

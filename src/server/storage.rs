@@ -59,6 +59,12 @@ impl Settings {
         });
         Self { data: config.server.data.clone(), master_key: config.server.master_key.clone(), shared }
     }
+
+    /// Whether a server made something here already, as far as that can be seen without making it.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.shared.is_some() || DataDirectory::at(&self.data).database().exists()
+    }
 }
 
 /// Who opens a storage.

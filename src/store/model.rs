@@ -150,6 +150,63 @@ pub struct BlobPlace {
     pub location: Option<String>,
 }
 
+/// What the catalog says of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobRow {
+    /// Digest, size, other digests, and the bytes or their place.
+    pub facts: BlobFacts,
+    /// Since when its bytes are known to be missing or wrong.
+    pub damaged: Option<Timestamp>,
+}
+
+/// A stretch of all blobs, by digest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlobStretch {
+    /// The last of them; `None` behind the end.
+    pub last: Option<Sha256Digest>,
+    /// Those of them that no entry names.
+    pub unnamed: Vec<UnnamedBlob>,
+}
+
+/// A blob that no entry names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnnamedBlob {
+    /// Its name.
+    pub digest: Sha256Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Since when it is condemned.
+    pub condemned: Option<Timestamp>,
+}
+
+/// What a slice of a removal did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Condemned blobs that it looked at; 0: there are no more.
+    pub looked_at: usize,
+    /// Blobs that turned out to be named, and stay.
+    pub revived: u64,
+    /// Blobs whose rows are gone.
+    pub removed: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Where those are that were not inline: nothing names them any more.
+    pub places: Vec<BlobPlace>,
+}
+
+/// An entry that needs a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// The repository.
+    pub address: Address,
+    /// Whether that publishes or pulls through.
+    pub kind: Kind,
+    /// The path.
+    pub path: String,
+    /// Whether it lives; else it belongs to the past.
+    pub live: bool,
+}
+
 /// An entry and where its bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEntry {

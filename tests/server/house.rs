@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use entrepot::access::{NewUser, Settings as AccessSettings};
+use entrepot::jobs::Schedule;
 use entrepot::registry::Engine;
 use entrepot::registry::reconcile::{DeclaredSystem, Wanted};
 use entrepot::server::{Options, Running, start};
@@ -139,6 +140,7 @@ fn options(data: PathBuf) -> Options {
         access: AccessSettings { argon2_memory_kib: 64, ..AccessSettings::default() },
         cache_bytes: 32 << 20,
         max_upload: 1 << 30,
+        gc: Schedule { interval: Duration::ZERO, grace: Duration::from_secs(86_400) },
         admin_password: Some(PASSWORD.into()),
         systems: vec![system("main"), system(SYSTEM), system("beta")],
         repositories: Vec::<Wanted>::new(),

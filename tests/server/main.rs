@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod attacks;
+mod care;
 mod conformance;
 mod history;
 mod house;

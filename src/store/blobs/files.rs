@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -126,15 +127,67 @@ impl BlobStore for FileBlobs {
         .await
     }
 
+    async fn look(&self, place: &BlobPlace) -> Result<Option<u64>> {
+        let path = self.path(place)?;
+        entrepot_kit::blocking(move || match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(storage_failed(cause)),
+        })
+        .await
+    }
+
+    async fn sweep(&self, before: Timestamp) -> Result<u64> {
+        let staging = self.staging.clone();
+        entrepot_kit::blocking(move || {
+            let mut removed = 0;
+            for file in files_of(&staging, |_| true)?.into_iter().filter(|file| file.modified < before) {
+                match fs::remove_file(staging.join(&file.location)) {
+                    Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(storage_failed(cause)),
+                    outcome => removed += u64::from(outcome.is_ok()),
+                }
+            }
+            Ok(removed)
+        })
+        .await
+    }
+
     fn list(&self) -> BoxStream<'_, Result<StoredObject>> {
-        let shards = (0..=0xffff_u32).map(|number| self.root.join(format!("{:02x}", number >> 8)).join(format!("{:02x}", number & 0xff)));
-        let folders = futures::stream::iter(shards).then(|folder| entrepot_kit::blocking(move || files_of(&folder)));
-        folders.map_ok(|files| futures::stream::iter(files.into_iter().map(Ok))).try_flatten().boxed()
+        fn each<T>(found: Vec<T>) -> impl futures::Stream<Item = Result<T>> {
+            futures::stream::iter(found.into_iter().map(Ok))
+        }
+        let root = self.root.clone();
+        let first = futures::stream::once(entrepot_kit::blocking(move || folders_of(&root))).map_ok(each).try_flatten();
+        let second = first.and_then(|folder| entrepot_kit::blocking(move || folders_of(&folder))).map_ok(each).try_flatten();
+        second.and_then(|folder| entrepot_kit::blocking(move || files_of(&folder, is_ours))).map_ok(each).try_flatten().boxed()
     }
 }
 
-/// The files of one folder; none when it is not there.
-fn files_of(folder: &Path) -> Result<Vec<StoredObject>> {
+/// Whether a file has a name that this store gives: others are not its business.
+fn is_ours(name: &str) -> bool {
+    let (digest, rest) = name.split_at_checked(64).unwrap_or_default();
+    let unique = rest.strip_prefix('-').unwrap_or(rest);
+    Sha256Digest::parse_hex(digest).is_some() && rest.is_empty() == unique.is_empty() && unique.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// The folders in one folder: at most 256, by the names that this store gives; none when it is not there.
+fn folders_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(storage_failed)?,
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(storage_failed)?;
+        if entry.file_name().len() == 2 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            folders.push(entry.path());
+        }
+    }
+    Ok(folders)
+}
+
+/// The files of one folder that have such names; none when it is not there.
+fn files_of(folder: &Path, wanted: fn(&str) -> bool) -> Result<Vec<StoredObject>> {
     let entries = match fs::read_dir(folder) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(storage_failed)?,
@@ -145,8 +198,12 @@ fn files_of(folder: &Path) -> Result<Vec<StoredObject>> {
         // Gone since the folder was read: removed, which is as good as not listed.
         let Ok(metadata) = entry.metadata() else { continue };
         let (Ok(name), true) = (entry.file_name().into_string(), metadata.is_file()) else { continue };
-        let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
-        files.push(StoredObject { location: name, size: metadata.len(), modified: Timestamp(i64::try_from(modified.as_millis()).unwrap_or(i64::MAX)) });
+        if !wanted(&name) {
+            continue;
+        }
+        // A body may have been spooled long before it got its name: that moved the second time only.
+        let seconds = metadata.mtime().max(metadata.ctime());
+        files.push(StoredObject { location: name, size: metadata.len(), modified: Timestamp(seconds.saturating_add(1).saturating_mul(1000)) });
     }
     Ok(files)
 }

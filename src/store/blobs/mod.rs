@@ -18,7 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_kit::records::Content;
-use entrepot_kit::{Algorithm, Error, Result, Timestamp};
+use entrepot_kit::{Algorithm, Error, Result, Sha256Digest, Timestamp};
 use futures::stream::BoxStream;
 
 pub use crate::store::model::INLINE_LIMIT;
@@ -66,6 +66,21 @@ pub trait BlobStore: Send + Sync {
     /// Failures of the storage.
     async fn remove(&self, place: &BlobPlace) -> Result<()>;
 
+    /// The length of what lies at a blob's place; `None` when nothing does. A failure says nothing of the bytes.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    async fn look(&self, place: &BlobPlace) -> Result<Option<u64>>;
+
+    /// Removes what unfinished work left before a time (spooled bodies, uploads in parts); says how many.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    async fn sweep(&self, before: Timestamp) -> Result<u64> {
+        let _ = before;
+        Ok(0)
+    }
+
     /// Everything that is stored, in no certain order, read as it is asked for.
     fn list(&self) -> BoxStream<'_, Result<StoredObject>>;
 }
@@ -77,8 +92,18 @@ pub struct StoredObject {
     pub location: String,
     /// Its length in bytes.
     pub size: u64,
-    /// When it was written.
+    /// When it was written, or got its name.
     pub modified: Timestamp,
+}
+
+impl StoredObject {
+    /// Its place, for a removal.
+    #[must_use]
+    pub fn place(&self) -> BlobPlace {
+        // Stores whose places do not begin with the digest do not look at it either.
+        let digest = self.location.get(..64).and_then(Sha256Digest::parse_hex).unwrap_or_else(|| Sha256Digest::from_bytes([0; 32]));
+        BlobPlace { digest, size: self.size, location: Some(self.location.clone()) }
+    }
 }
 
 /// An object that is being put together from parts.

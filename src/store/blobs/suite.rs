@@ -60,6 +60,7 @@ async fn sizes_round_trip(store: &dyn BlobStore) {
             continue;
         }
         let place = BlobPlace { digest, size: length as u64, location: placed.location };
+        assert_eq!(store.look(&place).await.expect("looked"), Some(length as u64));
         let content = store.open(&place).await.expect("opened");
         for range in [None, Some(0..1), Some(5..length as u64), Some(length as u64 - 1..length as u64)] {
             let expected = range.clone().map_or(body.clone(), |range| body.slice(range.start as usize..range.end as usize));
@@ -123,6 +124,9 @@ async fn the_same_bytes_twice_have_two_places(store: &dyn BlobStore) {
     store.remove(&place(&first)).await.expect("again is no harm");
     assert!(read_all(store, &place(&first)).await.is_err());
     assert_eq!(read_all(store, &place(&second)).await.expect("read"), body);
+    assert_eq!(store.look(&place(&first)).await.expect("nothing there is no failure"), None);
+    let object = listed.iter().find(|object| Some(&object.location) == second.location.as_ref()).expect("listed");
+    assert_eq!(object.place(), place(&second), "a listed object can be removed");
 }
 
 /// Neither a writer nor a staged blob that is dropped leaves anything.

@@ -23,7 +23,7 @@ mod reading;
 mod schema;
 mod sqlite;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 type Result<T> = std::result::Result<T, CatalogError>;
 
@@ -48,6 +48,8 @@ macro_rules! forward {
         }
     };
 }
+
+mod care;
 
 async fn opened<T: Send + 'static>(open: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(open).await.map_err(CatalogError::internal)?

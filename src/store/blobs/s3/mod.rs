@@ -29,10 +29,12 @@ use super::places::{location, unique_name};
 use super::staging::Staging;
 use super::{BlobStore, BlobWriter, StagedBlob, StoredObject, WriteSpec};
 use crate::store::model::{BlobFacts, BlobPlace};
-use failure::failed;
+use failure::{Reason, failed, reason};
 
 pub(super) use write::Spooled;
 
+/// Uploads in parts are abandoned when they are older by so much, in milliseconds: an upload in several requests may take days.
+const ABANDONED: i64 = 6 * 24 * 3600 * 1000;
 /// Requests with a body that are under way at once, for the whole process.
 const UPLOADS: usize = 64;
 
@@ -135,6 +137,19 @@ impl BlobStore for S3Blobs {
         let key = self.bucket.key(&location(place)?);
         let sent = self.bucket.client.delete_object().bucket(&*self.bucket.name).key(key).send().await;
         sent.map(drop).map_err(|error| failed("cannot remove an object", error))
+    }
+
+    async fn look(&self, place: &BlobPlace) -> Result<Option<u64>> {
+        let key = self.bucket.key(&location(place)?);
+        match self.bucket.client.head_object().bucket(&*self.bucket.name).key(key).send().await {
+            Ok(found) => Ok(Some(found.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or_default())),
+            Err(error) if matches!(reason(&error), Reason::Missing) => Ok(None),
+            Err(error) => Err(failed("cannot look at an object", error)),
+        }
+    }
+
+    async fn sweep(&self, before: Timestamp) -> Result<u64> {
+        parts::sweep(&self.bucket, before.plus(-ABANDONED)).await
     }
 
     fn list(&self) -> BoxStream<'_, Result<StoredObject>> {

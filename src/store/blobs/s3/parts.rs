@@ -6,10 +6,10 @@ use aws_sdk_s3::types::CompletedPart;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use entrepot_kit::Result;
+use entrepot_kit::{Result, Timestamp};
 use md5::{Digest as _, Md5};
 
-use super::S3Blobs;
+use super::{Bucket, S3Blobs};
 use super::client::patient;
 use super::failure::{Reason, away, failed, reason};
 use super::write::signed;
@@ -19,6 +19,35 @@ use crate::store::blobs::{ObjectParts, PartStore};
 /// What the bytes must hash to when they have arrived.
 async fn md5(bytes: Bytes) -> Result<String> {
     entrepot_kit::blocking(move || Ok(STANDARD.encode(Md5::digest(&bytes)))).await
+}
+
+/// Removes the parts of uploads that were begun before a time and never completed; says how many uploads.
+pub(super) async fn sweep(bucket: &Bucket, before: Timestamp) -> Result<u64> {
+    let mut removed = 0;
+    let (mut key, mut id) = (None, None);
+    loop {
+        let request = bucket.client.list_multipart_uploads().bucket(&*bucket.name).prefix(&*bucket.prefix);
+        let page = request.set_key_marker(key).set_upload_id_marker(id).send().await.map_err(|error| failed("cannot list unfinished uploads", error))?;
+        for upload in page.uploads() {
+            let begun = upload.initiated().and_then(|time| time.to_millis().ok());
+            let (Some(key), Some(id), Some(begun)) = (upload.key(), upload.upload_id(), begun) else { continue };
+            if begun < before.0 && bucket.name(key).is_some() {
+                abort(bucket, key, id).await?;
+                removed += 1;
+            }
+        }
+        if page.is_truncated() != Some(true) {
+            return Ok(removed);
+        }
+        (key, id) = (page.next_key_marker().map(str::to_owned), page.next_upload_id_marker().map(str::to_owned));
+    }
+}
+
+async fn abort(bucket: &Bucket, key: &str, upload: &str) -> Result<()> {
+    match bucket.client.abort_multipart_upload().bucket(&*bucket.name).key(key).upload_id(upload).send().await {
+        Err(error) if !matches!(reason(&error), Reason::Missing) => Err(failed("cannot remove parts", error)),
+        _ => Ok(()),
+    }
 }
 
 #[async_trait]
@@ -50,11 +79,7 @@ impl PartStore for S3Blobs {
     }
 
     async fn abort_parts(&self, parts: &ObjectParts) -> Result<()> {
-        let request = self.bucket.client.abort_multipart_upload().bucket(&*self.bucket.name).key(self.bucket.key(&parts.location));
-        match request.upload_id(&parts.upload).send().await {
-            Err(error) if !matches!(reason(&error), Reason::Missing) => Err(failed("cannot remove parts", error)),
-            _ => Ok(()),
-        }
+        abort(&self.bucket, &self.bucket.key(&parts.location), &parts.upload).await
     }
 
     async fn put(&self, location: &str, bytes: Bytes) -> Result<()> {

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use entrepot_kit::{Digests, Fragment};
 
 use super::commit::Change;
-use super::{Conn, entries as paths, search};
+use super::{Conn, entries as paths, search, verify};
 use crate::store::catalog::convert::{from_json, other_digests, to_column, to_json};
 use crate::store::catalog::failure::{QueryError, QueryResult};
 use crate::store::catalog::schema::{blobs, entries, fragments, package_documents, packages, versions};
@@ -82,8 +82,9 @@ fn revive(connection: &mut Conn, facts: &BlobFacts, brought: Option<&BlobFacts>)
         return Ok(true);
     }
     let Some(brought) = brought else { return Ok(false) };
-    let mended = (blobs::condemned.eq(None::<i64>), blobs::damaged.eq(None::<i64>), blobs::location.eq(&brought.location));
-    Ok(diesel::update(row).set(mended).execute(connection)? > 0)
+    // Mended by somebody else meanwhile, or now; in both cases it is there, and this transaction holds its row.
+    verify::mend(connection, brought)?;
+    Ok(diesel::update(row).set(blobs::condemned.eq(None::<i64>)).execute(connection)? > 0)
 }
 
 /// Adds digests that were not known yet. `true`, for the sake of the caller.

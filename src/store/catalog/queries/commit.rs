@@ -8,7 +8,7 @@ use entrepot_kit::{Death, Precondition, Timestamp};
 use super::{Conn, birth, entries as paths, packages as names, repositories, restore, search};
 use crate::store::catalog::convert::{from_column, sha256};
 use crate::store::catalog::failure::{QueryError, QueryResult};
-use crate::store::catalog::schema::{entries, package_changes, package_documents, packages, revisions, versions};
+use crate::store::catalog::schema::{blobs, entries, package_changes, package_documents, packages, revisions, versions};
 use crate::store::model::{Commit, NewRow};
 
 /// Longest path or name, in bytes: what an index of either database takes.
@@ -217,7 +217,7 @@ pub(crate) fn keep(connection: &mut Conn, repository: i64, row: &NewRow, now: Ti
     check_lengths(row)?;
     repositories::head(connection, repository)?;
     let born = match paths::living(connection, repository, path)? {
-        Some(_) => return Ok(()),
+        Some(living) => return mend_kept(connection, repository, row, now, &living),
         // A file that was deleted and fetched again is seen from that deletion on.
         None => paths::last_death(connection, repository, path)?.unwrap_or(0),
     };
@@ -226,4 +226,20 @@ pub(crate) fn keep(connection: &mut Conn, repository: i64, row: &NewRow, now: Ti
     let blob = blobs.first().and_then(Option::as_deref).ok_or_else(|| QueryError::damaged("change", "an entry without a blob"))?;
     let new = birth::NewEntry { path, package: package.as_deref(), version: version.as_deref(), blob, content_type: content_type.as_deref(), data };
     birth::insert_entry(connection, repository, &new, now.0, born, birth::Existing::Wins)
+}
+
+/// What lives at the path of a kept file stays, unless its bytes are lost: then it is what was fetched now.
+fn mend_kept(connection: &mut Conn, repository: i64, row: &NewRow, now: Timestamp, living: &paths::Living) -> QueryResult<()> {
+    let damaged: bool = blobs::table.find(&living.blob).select(blobs::damaged.is_not_null()).first(connection)?;
+    if !damaged {
+        return Ok(());
+    }
+    let mut change = Change { connection, repository, revision: living.born, time: now.0, touched: BTreeSet::new() };
+    let fetched = change.resolve_blobs(std::slice::from_ref(row))?;
+    if let Some(Some(blob)) = fetched.first()
+        && *blob != living.blob
+    {
+        diesel::update(entries::table.find(living.id)).set(entries::blob.eq(blob)).execute(connection)?;
+    }
+    Ok(())
 }

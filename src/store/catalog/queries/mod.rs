@@ -6,6 +6,7 @@ pub(in crate::store::catalog) mod accounts;
 pub(in crate::store::catalog) mod birth;
 pub(in crate::store::catalog) mod commit;
 pub(in crate::store::catalog) mod entries;
+pub(in crate::store::catalog) mod gc;
 pub(in crate::store::catalog) mod history;
 pub(in crate::store::catalog) mod leases;
 pub(in crate::store::catalog) mod logs;
@@ -16,6 +17,7 @@ pub(in crate::store::catalog) mod restore;
 pub(in crate::store::catalog) mod search;
 pub(in crate::store::catalog) mod uploads;
 pub(in crate::store::catalog) mod upstream;
+pub(in crate::store::catalog) mod verify;
 pub(in crate::store::catalog) mod web_logins;
 
 /// Narrows a query to what lives: now, or at a revision. The present has a branch of its own, for the partial indexes.

@@ -1,12 +1,13 @@
 //! The catalog's suite, over SQLite and over a real PostgreSQL.
 
+mod care;
 mod changes;
 mod edges;
 mod faults;
 mod link;
 mod records;
 mod schema;
-mod server;
+pub(crate) mod server;
 
 use bytes::Bytes;
 use entrepot_kit::accounts::Tags;

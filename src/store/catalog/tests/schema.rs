@@ -73,6 +73,11 @@ fn listings_walk_over_what_lives_only() {
     uses(&format!("UPDATE entries SET died = 5 WHERE {below}"), "entries_live");
     uses("SELECT * FROM entries WHERE repository_id = 1 AND path = 'a' AND died IS NULL", "entries_live");
     uses("SELECT * FROM entries WHERE repository_id = 1 AND path = 'a' AND born <= 3 AND (died IS NULL OR died > 3)", "entries_path");
+    // gc and verify look at few blobs at a time, however many there are.
+    uses("SELECT digest FROM blobs WHERE condemned <= 5 ORDER BY condemned LIMIT 10", "blobs_condemned");
+    let unnamed = "NOT EXISTS (SELECT * FROM entries WHERE entries.blob = blobs.digest)";
+    uses(&format!("SELECT digest, size FROM blobs WHERE digest > x'00' AND digest <= x'ff' AND {unnamed} ORDER BY digest"), "entries_blob");
+    uses("SELECT location FROM blobs WHERE location IN ('a', 'b')", "blobs_location");
     let having = "SELECT package_id FROM search_terms WHERE repository_id IN (1, 2) AND term >= 'a' AND term < 'b'";
     uses(
         &format!("SELECT count(*) FROM packages p INNER JOIN package_documents d ON d.package_id = p.id WHERE d.died IS NULL AND p.id IN ({having})"),

@@ -28,7 +28,7 @@ static SERVER: OnceLock<Server> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// The URL of a database that nobody else uses. Blocks.
-pub(super) fn fresh_database() -> String {
+pub(crate) fn fresh_database() -> String {
     let server = SERVER.get_or_init(Server::start);
     let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     let mut connection = Conn::establish(&server.url("postgres")).expect("PostgreSQL takes connections");

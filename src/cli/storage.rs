@@ -1,0 +1,27 @@
+//! Opening what a server stores, for commands that may run beside it.
+
+use entrepot_kit::Error;
+
+use super::Failure;
+use crate::clock;
+use crate::config::Config;
+use crate::server::storage::{Settings, Storage, Who};
+
+/// Opens the storage that the configuration names. It must be there.
+///
+/// # Errors
+/// What is wrong, in words for the operator.
+pub(super) async fn open(config: &Config) -> Result<Storage, Failure> {
+    let settings = Settings::from_config(config);
+    if !settings.exists() {
+        let data = config.server.data.display();
+        return Err(Failure::Other(format!("{data} holds no data of a server: name another directory with --data or --config")));
+    }
+    crate::server::storage::open(&settings, Who::Command, clock::system()()).await.map_err(|error| Failure::Other(error.to_string()))
+}
+
+/// An error in words for the operator.
+pub(super) fn failed(error: Error) -> Failure {
+    use std::error::Error as _;
+    Failure::Other(error.source().map_or_else(|| error.message().to_owned(), |cause| format!("{}: {cause}", error.message())))
+}

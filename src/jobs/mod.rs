@@ -1,0 +1,61 @@
+//! Work that no request waits for: idempotent, in slices, one process at a time by a lease.
+
+pub mod gc;
+pub mod pace;
+#[cfg(test)]
+mod stress;
+pub mod verify;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use entrepot_kit::Result;
+
+use crate::registry::Engine;
+use pace::{Lease, Pace};
+
+/// The longest that the server waits before it looks again whether a job is due.
+const LOOK: Duration = Duration::from_secs(60);
+/// The lease whose end is the time of the next run, whichever replica does it.
+const NEXT_RUN: &str = "gc-next";
+
+/// When the server removes garbage by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    /// Time between two runs; nothing: never.
+    pub interval: Duration,
+    /// How long garbage is kept.
+    pub grace: Duration,
+}
+
+/// Runs the scheduled jobs until the process ends.
+pub async fn run(engine: Arc<Engine>, schedule: Schedule) {
+    if schedule.interval.is_zero() {
+        return;
+    }
+    loop {
+        tokio::time::sleep(schedule.interval.min(LOOK)).await;
+        if let Err(error) = gc_when_due(&engine, schedule).await {
+            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "gc was not finished; it goes on at its next time");
+        }
+    }
+}
+
+/// One run, when it is time and no other replica does it.
+async fn gc_when_due(engine: &Engine, schedule: Schedule) -> Result<()> {
+    let (now, interval) = (engine.now(), i64::try_from(schedule.interval.as_millis()).unwrap_or(i64::MAX));
+    // A holder of its own each time: nobody prolongs this lease, it is taken when it has ended.
+    if !engine.catalog.take_lease(NEXT_RUN, &pace::holder()?, now, now.plus(interval)).await? {
+        return Ok(());
+    }
+    let Some(lease) = Lease::take(&engine.catalog, gc::LEASE, &engine.clock).await? else {
+        tracing::info!("gc does not run now: another process does it, or needs everything to stay");
+        return Ok(());
+    };
+    let tell = |line: &str| tracing::info!("gc: {line}");
+    let mut pace = Pace::new(&tell, Some(lease));
+    let outcome = gc::collect(&engine.catalog, &*engine.blobs, &gc::Plan::new(now, schedule.grace), &mut pace).await;
+    pace.end().await;
+    tracing::info!(outcome = outcome?.to_string().replace('\n', "; "), "gc ended");
+    Ok(())
+}
