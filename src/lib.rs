@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod formats;
 pub mod http;
+pub mod metrics;
 pub mod registry;
 pub mod server;
 pub mod store;

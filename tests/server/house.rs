@@ -129,6 +129,8 @@ fn options(data: PathBuf) -> Options {
             listen: ([127, 0, 0, 1], 0).into(),
             public_url: None,
             trusted_proxies: Vec::new(),
+            tls: None,
+            metrics_networks: vec!["127.0.0.0/8".parse().expect("a network")],
             workers: 2,
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),

@@ -20,7 +20,7 @@ use http::StatusCode;
 pub use crate::store::model::INLINE_LIMIT;
 pub use content::inline;
 pub use files::FileBlobs;
-pub use spool::{BlobTail, BlobWriter, StagedBlob};
+pub use spool::{BlobTail, BlobWriter, StagedBlob, bodies};
 
 /// How a body is spooled.
 #[derive(Debug, Clone)]
@@ -51,6 +51,14 @@ pub trait BlobStore: Send + Sync {
     /// # Errors
     /// 500 when it is missing or has another size than the catalog says: both mean that the storage lost something.
     async fn open(&self, digest: &Sha256Digest, size: u64) -> Result<Arc<dyn Content>>;
+
+    /// Whether bodies can be taken in at the moment: a cheap look, asked for every few seconds.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the operator.
+    async fn ready(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The answer for a failure of the file system.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -19,6 +20,31 @@ use crate::store::model::BlobFacts;
 
 /// Bytes that are handed to a blocking thread at once when nobody reads along.
 const BATCH: usize = 512 * 1024;
+
+/// Bodies of this process that are being taken in or wait for their commit.
+static BODIES: AtomicI64 = AtomicI64::new(0);
+
+/// How many bodies are being taken in or wait for their commit.
+#[must_use]
+pub fn bodies() -> i64 {
+    BODIES.load(Ordering::Relaxed)
+}
+
+/// A body, counted from its first byte until nobody needs it any more.
+struct CountedBody;
+
+impl CountedBody {
+    fn new() -> Self {
+        BODIES.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for CountedBody {
+    fn drop(&mut self) {
+        BODIES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// What readers of a growing body share with its writer.
 struct Shared {
@@ -38,6 +64,7 @@ pub struct BlobWriter {
     limit: u64,
     followed: bool,
     state: State,
+    counted: CountedBody,
 }
 
 /// The part that travels to blocking threads and back: one batch is worked on while the next arrives.
@@ -58,7 +85,16 @@ impl BlobWriter {
     pub(super) fn new(folder: PathBuf, spec: &WriteSpec) -> Self {
         let shared = Arc::new(Shared { memory: Mutex::default(), file: OnceLock::new(), written: watch::Sender::new(0) });
         let work = Work { hasher: Hasher::new(&spec.algorithms), folder, temporary: None, shared: Arc::clone(&shared) };
-        Self { shared, pending: Vec::new(), pending_bytes: 0, total: 0, limit: spec.limit, followed: false, state: State::Idle(Box::new(work)) }
+        Self {
+            shared,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            total: 0,
+            limit: spec.limit,
+            followed: false,
+            state: State::Idle(Box::new(work)),
+            counted: CountedBody::new(),
+        }
     }
 
     /// Takes the next bytes.
@@ -122,7 +158,7 @@ impl BlobWriter {
         let (digest, digests) = work.hasher.finish();
         let file = self.shared.file.get().cloned();
         let inline = file.is_none().then(|| self.shared.memory.lock().clone().freeze());
-        Ok(StagedBlob { facts: BlobFacts { digest, size, digests, inline }, file, temporary: Mutex::new(work.temporary) })
+        Ok(StagedBlob { facts: BlobFacts { digest, size, digests, inline }, file, temporary: Mutex::new(work.temporary), _counted: self.counted })
     }
 }
 
@@ -193,6 +229,7 @@ pub struct StagedBlob {
     facts: BlobFacts,
     file: Option<Arc<File>>,
     temporary: Mutex<Option<TempPath>>,
+    _counted: CountedBody,
 }
 
 impl StagedBlob {

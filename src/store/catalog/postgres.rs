@@ -9,6 +9,7 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
+use super::Load;
 use super::failure::QueryResult;
 use super::reading::{Readers, living};
 use crate::store::model::CatalogError;
@@ -60,6 +61,12 @@ impl Database {
             .connection_customizer(Box::new(Limits))
             .build_unchecked(ConnectionManager::new(url));
         Ok(Self { connections: Readers::new(pool, size) })
+    }
+
+    /// What it has to do at the moment.
+    pub(super) fn load(&self) -> Load {
+        let (connections, used, waiting) = self.connections.load();
+        Load { connections, used, waiting, writes_waiting: 0 }
     }
 
     /// Runs a question.

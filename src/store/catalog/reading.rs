@@ -1,6 +1,7 @@
 //! Questions to the catalog: on threads that may block, no more at once than there are connections.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use diesel::r2d2::{ConnectionManager, Pool, PooledConnection, R2D2Connection};
@@ -17,6 +18,8 @@ pub(super) struct Readers<C: R2D2Connection + 'static> {
     /// Taken when it is dropped.
     pool: Option<Pool<ConnectionManager<C>>>,
     places: Arc<Semaphore>,
+    size: usize,
+    waiting: AtomicUsize,
 }
 
 /// A connection may own a runtime, which must not end within another: the last handle goes on a thread of its own.
@@ -29,7 +32,8 @@ impl<C: R2D2Connection + 'static> Drop for Readers<C> {
 
 impl<C: R2D2Connection + 'static> Readers<C> {
     pub(super) fn new(pool: Pool<ConnectionManager<C>>, size: u32) -> Self {
-        Self { pool: Some(pool), places: Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1))) }
+        let size = usize::try_from(size).unwrap_or(1);
+        Self { pool: Some(pool), places: Arc::new(Semaphore::new(size)), size, waiting: AtomicUsize::new(0) }
     }
 
     /// Connections that are worth having on this machine.
@@ -38,13 +42,20 @@ impl<C: R2D2Connection + 'static> Readers<C> {
         u32::try_from(processors).unwrap_or(8).clamp(4, 16)
     }
 
+    /// How many connections there may be, how many are in use, and how many questions wait for one.
+    pub(super) fn load(&self) -> (usize, usize, usize) {
+        (self.size, self.size.saturating_sub(self.places.available_permits()), self.waiting.load(Ordering::Relaxed))
+    }
+
     /// Runs `work` with a connection where blocking is allowed. It ends even when the caller no longer waits.
     pub(super) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Pool<ConnectionManager<C>>) -> Result<T, CatalogError> + Send + 'static,
     ) -> Result<T, CatalogError> {
+        let waiting = Waiting::new(&self.waiting);
         let place = tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
         let place = place.map_err(|_| CatalogError::unavailable("all connections to the catalog are busy"))?.map_err(CatalogError::internal)?;
+        drop(waiting);
         let pool = self.pool.clone().ok_or_else(|| CatalogError::unavailable("the catalog is closed"))?;
         let work = tokio::task::spawn_blocking(move || {
             let result = work(&pool);
@@ -65,6 +76,22 @@ impl<C: R2D2Connection + 'static> Readers<C> {
             }
         })
         .await
+    }
+}
+
+/// A question that waits for a connection, counted until it has one or is given up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
