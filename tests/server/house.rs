@@ -63,6 +63,11 @@ impl House {
         house
     }
 
+    /// Its listener.
+    pub(crate) fn listening(&self) -> &entrepot::http::Listening {
+        &self.running.as_ref().expect("a running server").listening
+    }
+
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.running.as_ref().expect("a running server").engine
     }
