@@ -113,7 +113,8 @@ pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> 
     .client_request_timeout(settings.header_timeout)
     .keep_alive(settings.keep_alive)
     .max_connections(settings.max_connections)
-    .shutdown_timeout(settings.shutdown_timeout);
+    // Longer than our own patience: what is cut off then can still be counted.
+    .shutdown_timeout(settings.shutdown_timeout.saturating_add(2));
     http = match &certificate {
         Some(certificate) => http.bind_rustls_0_23(settings.listen, certificate.config().map_err(io::Error::other)?)?,
         None => http.bind(settings.listen)?,

@@ -254,7 +254,7 @@ mod tests {
             "# TYPE entrepot_http_requests_total counter",
             "entrepot_http_requests_total{format=\"npm\",action=\"read\",status=\"200\"} 2",
             "entrepot_http_requests_total{format=\"none\",action=\"none\",status=\"404\"} 1",
-            "entrepot_http_request_seconds_bucket{le=\"0.005\",format=\"npm\",action=\"read\"} 1",
+            "entrepot_http_request_seconds_bucket{format=\"npm\",action=\"read\",le=\"0.005\"} 1",
             "entrepot_http_request_seconds_count{format=\"npm\",action=\"read\"} 2",
             "entrepot_http_received_bytes_total{format=\"npm\"} 7",
             "entrepot_http_sent_bytes_total{format=\"npm\"} 9",

@@ -133,7 +133,7 @@ fn check_figures(text: &str) {
         assert_eq!(requests(about), count, "{about} in\n{text}");
     }
     assert_eq!(figure(text, "entrepot_http_request_seconds_count{format=\"npm\",action=\"read\"}"), 4.0);
-    assert_eq!(figure(text, "entrepot_http_request_seconds_bucket{le=\"+Inf\",format=\"npm\",action=\"read\"}"), 4.0);
+    assert_eq!(figure(text, "entrepot_http_request_seconds_bucket{format=\"npm\",action=\"read\",le=\"+Inf\"}"), 4.0);
     assert_eq!(figure(text, "entrepot_document_cache_misses_total"), 1.0);
     assert_eq!(figure(text, "entrepot_document_cache_hits_total"), 3.0);
     assert!(figure(text, "entrepot_http_received_bytes_total{format=\"generic\"}") >= 2000.0);
@@ -151,8 +151,13 @@ fn check_figures(text: &str) {
     }
     assert!(figure(text, "process_resident_memory_bytes") > 1e6 && figure(text, "process_start_time_seconds") > 1.7e9);
     assert_eq!(figure(text, &format!("entrepot_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))), 1.0);
+    let page = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations/running.md")).unwrap();
+    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(page.contains(&format!("`{name}`")) || page.contains(&format!("`{name}{{")), "the page about running the server does not name {name}");
+    }
     for name in ["left-pad", "files", "by-password", "alice"] {
-        assert!(!text.contains(name), "{name} is a label in\n{text}");
+        let tells = |line: &str| !line.starts_with('#') && line.contains(name);
+        assert!(!text.lines().any(tells), "{name} is a label in\n{text}");
     }
 }
 
