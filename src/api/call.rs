@@ -95,7 +95,7 @@ impl FromRequest for Call {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
             let server = request.app_data::<web::Data<Server>>().cloned().ok_or_else(|| Error::internal("the server is not known to its routes"))?;
-            let (_, context) = Client::of(&request, &server).sign_in(&request, &server).await?;
+            let (_, context) = Client::of(&request, &server).sign_in(&request, &server, None).await?;
             tell(&request, |told| told.principal = context.caller.name());
             let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let content_type = content_type.and_then(|value| value.split(';').next()).map(|value| value.trim().to_ascii_lowercase());

@@ -34,7 +34,7 @@ async fn allowed(request: &HttpRequest, server: &Server) -> Result<()> {
     if near {
         return Ok(());
     }
-    let (_, context) = client.sign_in(request, server).await?;
+    let (_, context) = client.sign_in(request, server, None).await?;
     tell(request, |told| told.principal = context.caller.name());
     server.engine.access.admin(&context.caller, &context.facts).map(drop)
 }

@@ -12,14 +12,14 @@ use entrepot_kit::path::RequestPath;
 use entrepot_kit::route::Found;
 use entrepot_kit::{
     Access, Action, Address, BaseUrl, Captures, Error, Facade as _, Format, Handler, Kind, Query, Repository, Request, Response, ResponseBody, Result, Route,
-    SignIn,
+    SignIn, Source,
 };
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::access::Caller;
 use crate::http::answer::{Asked, answer, refuse};
 use crate::http::client::Client;
-use crate::http::observe::{Told, tell};
+use crate::http::observe::tell;
 use crate::http::{Server, body};
 use crate::metrics::About;
 use crate::registry::view::{check_moment, parse_address};
@@ -28,7 +28,7 @@ use crate::registry::{Context, Moment, Repo, Session, View};
 /// What becomes known of a request while it is answered.
 #[derive(Default)]
 struct Known {
-    told: Told,
+    source: Option<Source>,
     format: Option<Arc<dyn Format>>,
 }
 
@@ -47,10 +47,10 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, server: w
             refuse(&error, known.format.as_deref())
         }
     };
-    if let Some(source) = known.told.source {
+    if let Some(source) = known.source {
+        tell(&request, |told| told.source = Some(source));
         response.headers_mut().insert(HeaderName::from_static("x-artifact-source"), HeaderValue::from_static(source.name()));
     }
-    tell(&request, |told| *told = known.told);
     response
 }
 
@@ -60,9 +60,10 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
     let (system, repository, rest) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
     let path = RequestPath::decode(rest)?;
     let method = Method::from_bytes(request.method().as_str().as_bytes()).map_err(|_| Error::bad_request("the method is not one of HTTP"))?;
-    let (client, context) = client.sign_in(request, server).await?;
-    known.told.principal = context.caller.name();
     let address = parse_address(system, repository).ok();
+    let (client, context) = client.sign_in(request, server, address.as_ref().map(|(address, _)| address)).await?;
+    // At once: a client that leaves takes the rest of this function with it.
+    tell(request, |told| told.principal = context.caller.name());
     let view = address.as_ref().and_then(|(address, moment)| Some(View { repo: server.engine.repo(address)?, moment: *moment }));
     let base = BaseUrl { origin: client.origin.clone(), path: format!("/{system}/{repository}") };
     let incoming = Incoming { request, payload, path, method, base, context };
@@ -72,7 +73,7 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
         None => false,
     };
     if !readable && let Some((route, captures, format)) = sign_in_route(server, &incoming) {
-        known.found(route, &format);
+        known.found(request, route, &format);
         let address = address.map_or_else(|| Address::new("main", "unknown"), |(address, _)| Ok(address))?;
         return incoming.sign_in(server, address, route, captures, &*format).await;
     }
@@ -94,10 +95,12 @@ fn sign_in_route(server: &Server, incoming: &Incoming<'_>) -> Option<(&'static R
 }
 
 impl Known {
-    fn found(&mut self, route: &'static Route, format: &Arc<dyn Format>) {
-        self.told.route = route.name;
-        self.told.template = route.template.contains("{token}").then_some(Cow::Borrowed(route.template));
-        self.told.about = About { format: format.id(), action: route.handler.action().name() };
+    fn found(&mut self, request: &HttpRequest, route: &'static Route, format: &Arc<dyn Format>) {
+        tell(request, |told| {
+            told.route = route.name;
+            told.template = route.template.contains("{token}").then_some(Cow::Borrowed(route.template));
+            told.about = About { format: format.id(), action: route.handler.action().name() };
+        });
         self.format = Some(Arc::clone(format));
     }
 }
@@ -120,7 +123,7 @@ impl Incoming<'_> {
             Found::Route(route, captures) => (route, captures),
             other => {
                 engine.allow(&self.context, Action::Read, &view.repo, None).await?;
-                known.told.about.format = format.id();
+                tell(self.request, |told| told.about.format = format.id());
                 known.format = Some(format);
                 return match other {
                     Found::OtherMethods(methods) => Ok(method_not_allowed(&methods, known.format.as_deref())),
@@ -128,7 +131,7 @@ impl Incoming<'_> {
                 };
             }
         };
-        known.found(route, &format);
+        known.found(self.request, route, &format);
         let package = route.package.map(|name| captures.get(name).to_owned());
         let view = destination(engine, &self.context, view, route.handler.action(), package.as_deref()).await?;
         let private = self.is_private(engine, &view.repo, package.as_deref()).await?;
@@ -150,10 +153,10 @@ impl Incoming<'_> {
                 handler(SignIn { accounts, address: session.address().clone() }, self.into_request(server, captures, &headers)?).await
             }
         };
-        known.told.source = session.reader().source();
+        known.source = session.reader().source();
         let response = response?;
         if let ResponseBody::File(file) = &response.body {
-            known.told.source = Some(file.source);
+            known.source = Some(file.source);
         }
         answer(response, &asked, &*format).await
     }

@@ -12,6 +12,7 @@ mod proxy;
 mod raw;
 #[path = "../support/relay.rs"]
 mod relay;
+#[cfg(test)]
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "what the tests with real clients need besides")]
 mod support;

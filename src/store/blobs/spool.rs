@@ -70,7 +70,8 @@ pub struct BlobWriter {
 /// The part that travels to blocking threads and back: one batch is worked on while the next arrives.
 enum State {
     Idle(Box<Work>),
-    Busy(JoinHandle<io::Result<Box<Work>>>),
+    /// With the batch, to be freed by the thread that took it in: memory that crosses threads is given back late.
+    Busy(JoinHandle<io::Result<(Box<Work>, Vec<Bytes>)>>),
     Broken,
 }
 
@@ -126,7 +127,7 @@ impl BlobWriter {
         self.pending_bytes = 0;
         self.state = State::Busy(tokio::task::spawn_blocking(move || {
             work.take(&batch)?;
-            Ok(work)
+            Ok((work, batch))
         }));
         Ok(())
     }
@@ -135,7 +136,7 @@ impl BlobWriter {
     async fn settle(&mut self) -> Result<Box<Work>> {
         match std::mem::replace(&mut self.state, State::Broken) {
             State::Idle(work) => Ok(work),
-            State::Busy(running) => running.await.map_err(Error::internal)?.map_err(storage_failed),
+            State::Busy(running) => Ok(running.await.map_err(Error::internal)?.map_err(storage_failed)?.0),
             State::Broken => Err(Error::internal("a body was written on after a failure")),
         }
     }
@@ -158,7 +159,13 @@ impl BlobWriter {
         let (digest, digests) = work.hasher.finish();
         let file = self.shared.file.get().cloned();
         let inline = file.is_none().then(|| self.shared.memory.lock().clone().freeze());
-        Ok(StagedBlob { facts: BlobFacts { digest, size, digests, inline }, file, temporary: Mutex::new(work.temporary), _counted: self.counted })
+        Ok(StagedBlob {
+            facts: BlobFacts { digest, size, digests, inline, location: None },
+            file,
+            temporary: Mutex::new(work.temporary),
+            place: OnceLock::new(),
+            _counted: self.counted,
+        })
     }
 }
 
@@ -229,6 +236,8 @@ pub struct StagedBlob {
     facts: BlobFacts,
     file: Option<Arc<File>>,
     temporary: Mutex<Option<TempPath>>,
+    /// Where it became durable.
+    place: OnceLock<String>,
     _counted: CountedBody,
 }
 
@@ -237,6 +246,18 @@ impl StagedBlob {
     #[must_use]
     pub fn facts(&self) -> &BlobFacts {
         &self.facts
+    }
+
+    /// What the catalog needs to know once the blob is durable at `location`.
+    pub(super) fn placed(&self, location: String) -> BlobFacts {
+        let location = self.place.get_or_init(|| location).clone();
+        BlobFacts { location: Some(location), ..self.facts.clone() }
+    }
+
+    /// The same, when it was made durable before or needs no place.
+    pub(super) fn settled(&self) -> Option<BlobFacts> {
+        let location = self.place.get().cloned();
+        (location.is_some() || self.facts.inline.is_some()).then(|| BlobFacts { location, ..self.facts.clone() })
     }
 
     /// The spooled file, given once: whoever takes it moves it to its place.

@@ -267,3 +267,18 @@ async fn only_neighbours_and_administrators_see_the_figures() {
         assert_eq!(send(&behind, get().with("X-Forwarded-For", address)).await.status.as_u16(), status, "{address}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_is_told_with_what_it_got() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let upstream = ScriptedUpstream::start().await;
+    // More than the system's buffers between two processes hold.
+    upstream.answer("/file", Reply::bytes(vec![b'x'; 32 << 20]));
+    let server = TestServer::builder().config(config("text", &upstream.url())).start();
+    let mut stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(b"GET /main/by-token/file HTTP/1.1\r\nHost: x\r\nX-Request-Id: left.1\r\n\r\n").await.unwrap();
+    stream.read_exact(&mut [0; 10_000]).await.unwrap();
+    drop(stream);
+    let has = async || server.log_lines(&["request_id=\"left.1\"", "principal=\"anonymous\"", "route=\"generic.", "status=200", "whole=false"]) == 1;
+    until("the line of the client that left", has).await;
+}
