@@ -279,6 +279,6 @@ async fn a_client_that_leaves_is_told_with_what_it_got() {
     stream.write_all(b"GET /main/by-token/file HTTP/1.1\r\nHost: x\r\nX-Request-Id: left.1\r\n\r\n").await.unwrap();
     stream.read_exact(&mut [0; 10_000]).await.unwrap();
     drop(stream);
-    let has = async || server.log_lines(&["request_id=\"left.1\"", "principal=\"anonymous\"", "route=\"generic.", "status=200", "whole=false"]) == 1;
+    let has = async || server.log_lines(&["request_id=\"left.1\"", "principal=\"anonymous\"", "route=\"get\"", "status=200", "whole=false"]) == 1;
     until("the line of the client that left", has).await;
 }
