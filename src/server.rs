@@ -140,6 +140,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     .await?;
     tokio::spawn(Arc::clone(&engine).watch());
     tokio::spawn(crate::jobs::run(Arc::clone(&engine), options.gc));
+    tokio::spawn(crate::jobs::forget_uploads(Arc::clone(&engine)));
     let listening = crate::http::listen(Arc::clone(&engine), options.http)?;
     Ok(Running { listening, engine, password_file, _lock: lock })
 }

@@ -146,3 +146,74 @@ fn both_databases_have_the_same_migrations() {
     assert!(!steps("sqlite").is_empty());
     assert_eq!(steps("sqlite"), steps("postgres"));
 }
+
+/// The instructions of the Dockerfile's last stage, and the text of all of it. It is not built here: no image registry can be reached.
+fn dockerfile() -> (Vec<(String, String)>, String) {
+    let text = text(Path::new("Dockerfile"));
+    let instructions = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let all: Vec<(String, String)> =
+        instructions.map(|line| line.split_once(' ').expect("an instruction")).map(|(word, rest)| (word.to_owned(), rest.to_owned())).collect();
+    let last = all.iter().rposition(|(word, _)| word == "FROM").expect("a stage");
+    (all[last..].to_vec(), text)
+}
+
+#[test]
+fn the_container_image_runs_what_there_is() {
+    let (stage, whole) = dockerfile();
+    let one = |word: &str| {
+        let found: Vec<_> = stage.iter().filter(|(known, _)| known == word).map(|(_, rest)| rest.as_str()).collect();
+        assert_eq!(found.len(), 1, "one {word} in the last stage of the Dockerfile, not {found:?}");
+        found[0]
+    };
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let server = packages.iter().find(|package| package["name"] == "entrepot").expect("the server");
+    let is_binary = |target: &&Value| target["kind"] == serde_json::json!(["bin"]);
+    let binary = server["targets"].as_array().expect("targets").iter().find(is_binary).expect("a binary")["name"].as_str().expect("a name");
+    assert!(whole.contains(&format!("--locked --bin {binary} ")), "the image builds {binary}");
+    let place = format!("/usr/local/bin/{binary}");
+    assert!(whole.contains(&format!("target/release/{binary} {place}\n")), "the image copies {binary}");
+    assert_eq!(one("ENTRYPOINT"), format!("[\"{place}\"]"));
+    assert!(
+        whole.contains(&format!("FROM rust:{}", server["rust_version"].as_str().expect("a version"))),
+        "the image builds with the Rust that we say we need"
+    );
+
+    // Commands that the image runs by itself.
+    let health = one("HEALTHCHECK").split_once("CMD ").expect("a command").1;
+    let commands: [Vec<String>; 2] = [health, one("CMD")].map(|text| serde_json::from_str(text).expect("a list in JSON"));
+    assert_eq!(commands[0][0], place);
+    for command in [&commands[0][1..], &commands[1][..]] {
+        let known = Command::new(env!("CARGO_BIN_EXE_entrepot")).args(command).arg("--help").output().expect("the binary runs");
+        assert!(known.status.success(), "entrepot has no command {command:?}");
+    }
+
+    let user: u32 = one("USER").split(':').next().and_then(|id| id.parse().ok()).expect("a number, which Kubernetes can check not to be root");
+    assert!(user > 0);
+    let volume = one("VOLUME");
+    assert!(
+        stage.iter().any(|(word, rest)| word == "COPY" && rest.contains(&format!("--chown={user}:")) && rest.ends_with(volume)),
+        "the volume is the user's"
+    );
+    let environment: Vec<(&str, &str)> = one("ENV").split(' ').filter_map(|pair| pair.split_once('=')).collect();
+    let known = text(Path::new("src/config/environment.rs"));
+    for (name, _) in &environment {
+        assert!(known.contains(&format!("\"{name}\"")), "the configuration reads no {name}");
+    }
+    assert!(environment.contains(&("ENTREPOT_DATA", volume)), "the data is in the volume");
+    let listen = environment.iter().find(|(name, _)| *name == "ENTREPOT_LISTEN").expect("an address").1;
+    assert_eq!(listen.rsplit(':').next(), Some(one("EXPOSE")));
+    assert_eq!(one("STOPSIGNAL"), "SIGTERM");
+}
+
+#[test]
+fn the_container_image_is_made_of_the_sources_only() {
+    let ignored = text(Path::new(".dockerignore"));
+    let lines: Vec<&str> = ignored.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    assert_eq!(lines.first(), Some(&"*"), "nothing is sent that is not named");
+    let sent: BTreeSet<&str> = lines.iter().filter_map(|line| line.strip_prefix('!')).collect();
+    assert_eq!(sent, BTreeSet::from(["Cargo.lock", "Cargo.toml", "askama.toml", "formats", "migrations", "src"]));
+    for name in sent {
+        assert!(root().join(name).exists(), "{name} is not there");
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::web::BytesMut;
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use entrepot_kit::accounts::Tags;
 use entrepot_kit::{Action, Address, Change, Error};
 use futures::StreamExt as _;
@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::access::{Access, Admin, Target};
 use crate::http::client::Client;
+use crate::http::observe::tell;
 use crate::http::{Server, refuse};
 use crate::registry::{Context, Engine, Repo};
 use crate::store::catalog::Catalog;
@@ -77,9 +78,6 @@ impl From<CatalogError> for Refusal {
     }
 }
 
-/// For the access log.
-pub(super) struct WhoAsked(pub(super) String);
-
 /// One request to the API, of a caller who is known.
 pub(super) struct Call {
     server: web::Data<Server>,
@@ -97,10 +95,8 @@ impl FromRequest for Call {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
             let server = request.app_data::<web::Data<Server>>().cloned().ok_or_else(|| Error::internal("the server is not known to its routes"))?;
-            let client = request.extensions_mut().remove::<Client>();
-            let client = client.unwrap_or_else(|| Client::of(&request, &server));
-            let (_, context) = client.sign_in(&request, &server, None).await?;
-            request.extensions_mut().insert(WhoAsked(context.caller.name()));
+            let (_, context) = Client::of(&request, &server).sign_in(&request, &server, None).await?;
+            tell(&request, |told| told.principal = context.caller.name());
             let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let content_type = content_type.and_then(|value| value.split(';').next()).map(|value| value.trim().to_ascii_lowercase());
             Ok(Self { server, context, content_type, payload: RefCell::new(payload) })

@@ -3,17 +3,17 @@
 //! Each handler is written once, with its address and its documentation beside it. Whoever asks is known before a handler runs
 //! ([`call::Call`]), and what it may do is decided by its first lines, before the body is read.
 
-use std::time::Instant;
-
 use actix_web::body::MessageBody;
 use actix_web::dev::{ResourceDef, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use entrepot_kit::Error;
 use http::StatusCode;
 
-use crate::http::{Server, client::Client};
+use crate::http::client::Client;
+use crate::http::observe::tell;
+use crate::metrics::About;
 
 mod audit;
 mod call;
@@ -32,7 +32,7 @@ mod upstream_change;
 
 pub use openapi::api_routes;
 
-use call::{Refusal, WhoAsked};
+use call::Refusal;
 
 /// What all addresses of the API begin with.
 const PREFIX: &str = "/api/v1";
@@ -49,19 +49,13 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config.service(scope);
 }
 
-/// Names the request, logs it, and keeps what other sites make a browser send from changing anything.
+/// Says what the request is, logs the cause of a failure, and keeps what other sites make a browser send from changing anything.
 async fn around(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let started = Instant::now();
-    let (request_id, client) = match request.app_data::<web::Data<Server>>() {
-        Some(server) => {
-            let client = Client::of(request.request(), server);
-            (client.facts.request_id.clone(), Some(client))
-        }
-        None => (String::new(), None),
-    };
-    if let Some(client) = client {
-        request.extensions_mut().insert(client);
-    }
+    let request_id = request.extensions().get::<Client>().map(|client| client.facts.request_id.clone()).unwrap_or_default();
+    tell(request.request(), |told| {
+        told.route = "api";
+        told.about = About { format: "api", action: if request.method().is_safe() { "read" } else { "manage" } };
+    });
     let forged = !request.method().is_safe() && from_another_site(request.request());
     let mut response = if forged {
         let refusal = Refusal::from(Error::forbidden("another site's page may not change anything here"));
@@ -72,24 +66,9 @@ async fn around(request: ServiceRequest, next: Next<impl MessageBody + 'static>)
     if let Some(refusal) = response.response().error().and_then(|error| error.as_error::<Refusal>()) {
         refusal.log(&request_id);
     }
-    let status = response.status().as_u16();
-    let request = response.request();
-    let principal = request.extensions().get::<WhoAsked>().map(|who| who.0.clone());
-    tracing::info!(
-        target: "entrepot::requests",
-        request_id,
-        method = %request.method(),
-        path = request.match_pattern().unwrap_or_else(|| String::from(PREFIX)),
-        status,
-        principal,
-        milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-    );
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
-    }
     Ok(response)
 }
 

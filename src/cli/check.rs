@@ -16,7 +16,7 @@ pub(super) fn load(flags: &Flags, environment: &Environment) -> Result<Config, V
     let repository = |repository: &config::Repository| {
         crate::registry::reconcile::check(&super::serve::wanted(repository), &formats).map_err(|error| error.message().to_owned())
     };
-    config::load(flags, environment, &Checks { formats: &names, upstream: &upstream, repository: &repository, policies: &policies })
+    config::load(flags, environment, &Checks { formats: &names, upstream: &upstream, repository: &repository, policies: &policies, tls: &tls })
 }
 
 fn upstream(value: &Value) -> Result<(), String> {
@@ -26,6 +26,10 @@ fn upstream(value: &Value) -> Result<(), String> {
 
 fn policies(text: &str) -> Result<(), String> {
     crate::access::check_policies("default", text).map(drop).map_err(|error| error.to_string())
+}
+
+fn tls(files: &config::Tls) -> Result<(), String> {
+    super::serve::tls(files).check()
 }
 
 /// What a correct configuration says, in a line.

@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod gc;
+mod health;
 mod logging;
 mod serve;
 mod storage;
@@ -50,6 +51,8 @@ enum Command {
     },
     /// Say everything that is wrong with the configuration, and where; start nothing.
     Check,
+    /// Ask the server that runs with this configuration on this machine whether it can serve: for containers and other watchers.
+    Health,
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -120,6 +123,7 @@ async fn execute(arguments: Arguments, environment: &Environment) -> Result<(), 
             serve::serve(config).await
         }
         Command::Check => say(&check::summary(&load(&flags, environment)?)),
+        Command::Health => say(&health::ask(&load(&flags, environment)?).await?),
         Command::Config(ConfigCommand::Show) => say(&load(&flags, environment)?.show()),
         Command::Gc(arguments) => say(&gc::run(arguments, &load(&flags, environment)?, &tell).await?),
         Command::Verify(arguments) => {

@@ -3,9 +3,12 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use super::Failure;
 use crate::access::DEFAULT_POLICIES;
 use crate::config::{self, Blobs, Config, Repository};
+use crate::http::tls::TlsFiles;
 use crate::jobs::Schedule;
 use crate::registry::reconcile::{DeclaredSystem, Wanted};
 use crate::server::{Options, start, storage};
@@ -18,8 +21,11 @@ use crate::{clock, formats, http};
 pub(super) async fn serve(config: Config) -> Result<(), Failure> {
     let kept = kept(&config);
     let options = options(config);
-    let running = start(options).await.map_err(|error| Failure::Other(error.to_string()))?;
+    // Before anybody can know that the server runs: a signal that comes at once must not kill it.
+    let mut signals = Signals::listen().map_err(|cause| Failure::Other(format!("cannot listen for signals: {cause}")))?;
+    let mut running = start(options).await.map_err(|error| Failure::Other(error.to_string()))?;
     let address = running.listening.address;
+    let scheme = if running.listening.certificate.is_some() { "https" } else { "http" };
     tracing::info!("{kept}");
     match &running.password_file {
         Some(file) => tracing::info!("sign in as \"admin\"; the password is in {}", file.display()),
@@ -28,11 +34,70 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
     {
         // The one line that other programs wait for.
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+        let _ = writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush());
     }
-    let ended = running.listening.ended.await.map_err(|cause| Failure::Other(cause.to_string()))?;
-    running.engine.access.audit().flush().await;
-    ended.map_err(|cause| Failure::Other(format!("the server ended: {cause}")))
+    loop {
+        tokio::select! {
+            outcome = &mut running.listening.ended => {
+                running.engine.access.audit().flush().await;
+                let outcome = outcome.map_err(|cause| Failure::Other(cause.to_string()))?;
+                return outcome.map_err(|cause| Failure::Other(format!("the server ended: {cause}")));
+            }
+            asked = signals.next() => match (asked, &running.listening.certificate) {
+                (Asked::End, _) => break,
+                (Asked::Reload, Some(certificate)) => certificate.reload(),
+                (Asked::Reload, None) => {}
+            },
+        }
+    }
+    tracing::info!("asked to end: no new connections; what runs is finished");
+    let (listening, engine) = (running.listening, running.engine);
+    let again = async { while !matches!(signals.next().await, Asked::End) {} };
+    let finished = async {
+        let cut = listening.finish(&engine).await;
+        engine.access.audit().flush().await;
+        cut
+    };
+    tokio::select! {
+        cut = finished => {
+            if cut.is_nothing() {
+                tracing::info!("everything was finished");
+            } else {
+                tracing::warn!(requests = cut.requests, works = cut.works, "limits.shutdown_timeout is over: what still ran is cut off");
+            }
+            Ok(())
+        }
+        () = again => Err(Failure::Other(String::from("asked to end a second time: what still ran is cut off"))),
+    }
+}
+
+/// The signals that mean something to a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup: signal(SignalKind::hangup())? })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    /// `SIGTERM` or `SIGINT`.
+    End,
+    /// `SIGHUP`.
+    Reload,
 }
 
 /// Where things are kept, for the log.
@@ -54,6 +119,8 @@ fn options(config: Config) -> Options {
             listen: config.server.listen,
             public_url: config.server.public_url,
             trusted_proxies: config.server.trusted_proxies,
+            tls: config.tls.as_ref().map(tls),
+            metrics_networks: config.metrics.networks,
             workers: usize::try_from(config.server.workers).unwrap_or(0),
             header_timeout: Duration::from_secs(config.limits.header_timeout),
             idle_timeout: Duration::from_secs(config.limits.idle_timeout),
@@ -71,6 +138,11 @@ fn options(config: Config) -> Options {
         formats: formats::all(),
         clock: clock::system(),
     }
+}
+
+/// The files for TLS.
+pub(super) fn tls(files: &config::Tls) -> TlsFiles {
+    TlsFiles { certificate: files.certificate.clone(), key: files.key.clone() }
 }
 
 /// How access is decided.

@@ -7,10 +7,10 @@ use entrepot_kit::name::DEFAULT_SYSTEM;
 use entrepot_kit::{Address, Kind};
 use serde_json::Value;
 
-use super::Blobs;
 use super::declared::{Places, Repository, System, member_address};
 use super::reader::{Origin, Reader, nearest};
 use super::value::{BlobKind, DatabaseUrl};
+use super::{Blobs, Tls};
 
 /// What other parts of the server know about the values that the file holds.
 pub struct Checks<'a> {
@@ -22,6 +22,8 @@ pub struct Checks<'a> {
     pub repository: &'a dyn Fn(&Repository) -> Result<(), String>,
     /// Checks the text of the policy file.
     pub policies: &'a dyn Fn(&str) -> Result<(), String>,
+    /// Checks the files for TLS.
+    pub tls: &'a dyn Fn(&Tls) -> Result<(), String>,
 }
 
 /// Where what [`storage`] looks at came from.
@@ -98,6 +100,35 @@ pub(super) fn file(
             None
         }
     }
+}
+
+/// Finds and checks the files for TLS: both or neither.
+pub(super) fn tls(
+    reader: &mut Reader<'_>,
+    file: Option<&Path>,
+    (certificate, certificate_place): (&str, &Origin),
+    (key, key_place): (&str, &Origin),
+    checks: &Checks<'_>,
+) -> Option<Tls> {
+    match (certificate.is_empty(), key.is_empty()) {
+        (true, true) => return None,
+        (false, false) => {}
+        (false, true) => {
+            reader.problem_at(certificate_place, String::from("tls.certificate is set and tls.key is not: TLS needs both"));
+            return None;
+        }
+        (true, false) => {
+            reader.problem_at(key_place, String::from("tls.key is set and tls.certificate is not: TLS needs both"));
+            return None;
+        }
+    }
+    let folder = file.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
+    let tls = Tls { certificate: folder.join(certificate), key: folder.join(key) };
+    if let Err(message) = (checks.tls)(&tls) {
+        let place = if message.starts_with("tls.key") { key_place } else { certificate_place };
+        reader.problem_at(place, message);
+    }
+    Some(tls)
 }
 
 /// What declarations say about each other.

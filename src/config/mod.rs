@@ -51,6 +51,10 @@ pub struct Config {
     pub blobs: Blobs,
     /// `[access]`
     pub access: Access,
+    /// `[tls]`; `None`: plain HTTP.
+    pub tls: Option<Tls>,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[limits]`
     pub limits: Limits,
     /// `[cache]`
@@ -125,6 +129,22 @@ pub struct Access {
     pub token_default_seconds: u64,
     /// The longest that a token may live, in seconds; 0: no limit.
     pub token_max_seconds: u64,
+}
+
+/// The files for TLS. Relative paths started at the folder of the configuration file.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The certificate and those that lead to its authority, in PEM form.
+    pub certificate: PathBuf,
+    /// Its private key in PEM form.
+    pub key: PathBuf,
+}
+
+/// Who may see figures.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Networks that may read `/metrics` without signing in.
+    pub networks: Vec<IpNet>,
 }
 
 /// What one request or connection may use.
@@ -264,6 +284,15 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let token_max_seconds = section.number("token_max_seconds", 0, 0..=u64::MAX);
     section.finish();
 
+    let mut section = reader.section("tls");
+    let (certificate, key): (String, String) = (section.setting("certificate", String::new()), section.setting("key", String::new()));
+    let (certificate_origin, key_origin) = (section.origin_of("certificate"), section.origin_of("key"));
+    section.finish();
+
+    let mut section = reader.section("metrics");
+    let metrics = Metrics { networks: section.setting("networks", value::own_networks()) };
+    section.finish();
+
     let mut section = reader.section("limits");
     let limits = Limits {
         max_upload_bytes: section.number("max_upload_bytes", 20 << 30, 1 << 16..=1 << 50),
@@ -301,6 +330,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
         );
     }
     let policies = check::file(&mut reader, file, "access.policies", (&policies, &policies_origin), checks.policies);
+    let tls = check::tls(&mut reader, file, (&certificate, &certificate_origin), (&key, &key_origin), checks);
     check::declared(&mut reader, &systems, &repositories, checks);
 
     let environment_origin = Origin::Environment("ENTREPOT_ADMIN_PASSWORD");
@@ -319,6 +349,8 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
         database,
         blobs,
         access: Access { policies, token_default_seconds, token_max_seconds },
+        tls,
+        metrics,
         limits,
         cache,
         gc,

@@ -15,7 +15,8 @@ fn read_with(text: &str, flags: &Flags, environment: &Environment) -> Result<Con
         Some(_) => Err(format!("{}: odd is no setting", repository.address())),
         None => Ok(()),
     };
-    let checks = Checks { formats: &formats, upstream: &upstream, repository: &repository, policies: &|_| Ok(()) };
+    let tls = |tls: &super::Tls| if tls.key.ends_with("odd") { Err(format!("tls.key: {} is odd", tls.key.display())) } else { Ok(()) };
+    let checks = Checks { formats: &formats, upstream: &upstream, repository: &repository, policies: &|_| Ok(()), tls: &tls };
     read(Some(Path::new("config.toml")), text, flags, environment, &checks)
 }
 
@@ -118,6 +119,25 @@ fn two_pairs_of_stores_are_served() {
 fn files_that_settings_name_must_be_there() {
     let found = problems("[blobs]\nca_file = \"no-such.pem\"");
     assert!(found[0].starts_with("config.toml:2: blobs.ca_file: cannot read no-such.pem: "), "{found:?}");
+}
+
+#[test]
+fn tls_needs_both_files() {
+    let file = config("[tls]\ncertificate = \"a/cert.pem\"\nkey = \"/b/key.pem\"\n");
+    let tls = file.tls.unwrap();
+    assert_eq!((tls.certificate.to_str(), tls.key.to_str()), (Some("a/cert.pem"), Some("/b/key.pem")));
+    assert!(config("").tls.is_none());
+    assert_eq!(problems("[tls]\nkey = \"x\"\n"), ["config.toml:2: tls.key is set and tls.certificate is not: TLS needs both"]);
+    assert_eq!(problems("[tls]\ncertificate = \"x\"\n"), ["config.toml:2: tls.certificate is set and tls.key is not: TLS needs both"]);
+    assert_eq!(problems("[tls]\ncertificate = \"x\"\nkey = \"odd\"\n"), ["config.toml:3: tls.key: odd is odd"]);
+}
+
+#[test]
+fn only_this_machine_reads_the_figures() {
+    let shown = |text: &str| config(text).metrics.networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(""), ["127.0.0.0/8", "::1/128"]);
+    assert_eq!(shown("[metrics]\nnetworks = [\"10.1.0.0/16\", \"192.0.2.1\"]"), ["10.1.0.0/16", "192.0.2.1/32"]);
+    assert!(shown("[metrics]\nnetworks = []").is_empty());
 }
 
 #[test]

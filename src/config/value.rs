@@ -94,6 +94,11 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address)))
 }
 
+/// The networks of this machine itself.
+pub(super) fn own_networks() -> Vec<IpNet> {
+    ["127.0.0.0/8", "::1/128"].iter().filter_map(|text| text.parse().ok()).collect()
+}
+
 impl Setting for Vec<IpNet> {
     const EXPECTED: &'static str = "a list of addresses or networks, such as [\"10.0.0.0/8\", \"192.0.2.1\"]";
     fn from_toml(value: &DeValue<'_>) -> Option<Self> {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpMessage as _, HttpRequest};
 use base64::Engine as _;
 use entrepot_kit::{Address, Error, Result, Timestamp};
 use ipnet::IpNet;
@@ -16,6 +16,9 @@ use crate::registry::Context;
 /// Longest request id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 64;
 
+/// Headers that reverse proxies add.
+const FORWARDED: [&str; 4] = ["x-forwarded-for", "forwarded", "x-real-ip", "via"];
+
 /// What is known of a request before anybody is asked for rights.
 pub(crate) struct Client {
     /// The request's id, and the address of whoever asks, behind trusted proxies.
@@ -24,17 +27,29 @@ pub(crate) struct Client {
     pub(crate) origin: String,
     /// When the request came: the same time for all that it does.
     pub(crate) now: Timestamp,
+    /// The address, unless somebody whom we do not trust forwarded the request: then it may come from anywhere.
+    pub(crate) neighbour: Option<IpAddr>,
 }
 
 impl Client {
-    /// Reads the request's own and the forwarded headers.
+    /// What was read when the request came in.
     pub(crate) fn of(request: &HttpRequest, server: &Server) -> Self {
+        let known = request.extensions_mut().remove::<Self>();
+        known.unwrap_or_else(|| Self::read(request, server))
+    }
+
+    /// Reads the request's own and the forwarded headers.
+    pub(crate) fn read(request: &HttpRequest, server: &Server) -> Self {
         let headers = request.headers();
-        let peer = request.peer_addr().map(|address| address.ip());
+        // A socket for both families shows an IPv4 address in the clothes of an IPv6 one.
+        let peer = request.peer_addr().map(|address| address.ip().to_canonical());
         let trusted = peer.is_some_and(|peer| trusts(&server.settings, peer));
+        let remote = remote(headers, peer, trusted, &server.settings);
+        let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
         Self {
-            facts: RequestFacts { remote: remote(headers, peer, trusted, &server.settings), request_id: request_id(headers) },
-            origin: origin(headers, trusted, &server.settings),
+            neighbour: remote.filter(|_| trusted || !forwarded),
+            facts: RequestFacts { remote, request_id: request_id(headers) },
+            origin: origin(headers, request.uri().authority().map(actix_web::http::uri::Authority::as_str), trusted, &server.settings),
             now: server.engine.now(),
         }
     }
@@ -86,15 +101,17 @@ fn remote(headers: &HeaderMap, peer: Option<IpAddr>, trusted: bool, settings: &S
     last
 }
 
-fn origin(headers: &HeaderMap, trusted: bool, settings: &Settings) -> String {
+/// HTTP/2 says the host in the address (`authority`), HTTP/1 in a header.
+fn origin(headers: &HeaderMap, authority: Option<&str>, trusted: bool, settings: &Settings) -> String {
     if let Some(url) = &settings.public_url {
         return url.clone();
     }
     let right_most = |name: &str| {
         headers.get_all(name).last().and_then(|value| value.to_str().ok()).and_then(|value| value.rsplit(',').next()).map(str::trim).filter(|_| trusted)
     };
-    let scheme = right_most("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
-    let host = right_most("x-forwarded-host").or_else(|| headers.get(header::HOST).and_then(|value| value.to_str().ok()));
+    let scheme = right_most("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https"));
+    let scheme = scheme.unwrap_or(if settings.tls.is_some() { "https" } else { "http" });
+    let host = right_most("x-forwarded-host").or_else(|| headers.get(header::HOST).and_then(|value| value.to_str().ok())).or(authority);
     let host = host.filter(|host| is_host(host)).map_or_else(|| settings.listen.to_string(), str::to_ascii_lowercase);
     format!("{scheme}://{host}")
 }

@@ -18,10 +18,19 @@ mod answer;
 mod body;
 pub(crate) mod client;
 mod conditional;
+mod ending;
+mod figures;
 mod health;
+pub(crate) mod observe;
 mod repository;
+pub mod tls;
 
 pub(crate) use answer::refuse;
+pub use ending::Cut;
+
+use ending::{Connection, Ending};
+use health::Readiness;
+use tls::{Certificate, TlsFiles};
 
 /// How the server is reached, and what one connection may use.
 #[derive(Debug, Clone)]
@@ -32,6 +41,10 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Networks whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The files for TLS; `None`: plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Networks that may read `/metrics` without signing in.
+    pub metrics_networks: Vec<IpNet>,
     /// Request threads; 0 for one per processor.
     pub workers: usize,
     /// Time that a client has for a request's head.
@@ -52,6 +65,10 @@ pub struct Server {
     pub engine: Arc<Engine>,
     /// How the server is reached.
     pub settings: Settings,
+    /// Whether it is about to end.
+    pub(crate) ending: Arc<Ending>,
+    /// Whether it can serve.
+    pub(crate) readiness: Readiness,
 }
 
 /// A server that listens.
@@ -62,32 +79,55 @@ pub struct Listening {
     pub handle: ServerHandle,
     /// Ends when the server has stopped.
     pub ended: tokio::task::JoinHandle<io::Result<()>>,
+    /// The certificate that is shown, where TLS is spoken.
+    pub certificate: Option<Arc<Certificate>>,
+    ending: Arc<Ending>,
+    patience: Duration,
 }
 
 /// Binds and serves. Returns as soon as connections are accepted.
 ///
 /// # Errors
-/// When the address cannot be bound.
+/// When the address cannot be bound or the files for TLS cannot be used.
 pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> {
-    let server = web::Data::new(Server { engine, settings: settings.clone() });
+    let certificate = settings.tls.clone().map(Certificate::open).transpose().map_err(io::Error::other)?;
+    let ending = Arc::new(Ending::default());
+    let (metrics, connected) = (Arc::clone(&engine.metrics), Arc::clone(&ending));
+    let server = Server { engine, settings: settings.clone(), ending: Arc::clone(&ending), readiness: Readiness::default() };
+    let server = web::Data::new(server);
     let mut http = HttpServer::new(move || {
         App::new()
             .app_data(server.clone())
+            .wrap(actix_web::middleware::from_fn(observe::around))
             .configure(health::routes)
+            .configure(figures::routes)
             .configure(crate::api::routes)
             .configure(crate::ui::routes)
             .default_service(web::to(repository::serve))
     })
+    .on_connect(move |_, extensions| {
+        extensions.insert(Connection::new(Arc::clone(&metrics), Arc::clone(&connected)));
+    })
+    // The signals are the process's business: what they mean is more than this listener's end.
+    .disable_signals()
     .client_request_timeout(settings.header_timeout)
     .keep_alive(settings.keep_alive)
     .max_connections(settings.max_connections)
-    .shutdown_timeout(settings.shutdown_timeout)
-    .bind(settings.listen)?;
+    // Longer than our own patience: what is cut off then can still be counted.
+    .shutdown_timeout(settings.shutdown_timeout.saturating_add(2));
+    http = match &certificate {
+        Some(certificate) => http.bind_rustls_0_23(settings.listen, certificate.config().map_err(io::Error::other)?)?,
+        None => http.bind(settings.listen)?,
+    };
     if settings.workers > 0 {
         http = http.workers(settings.workers);
     }
     let address = http.addrs().first().copied().unwrap_or(settings.listen);
     let running = http.run();
     let handle = running.handle();
-    Ok(Listening { address, handle, ended: tokio::spawn(running) })
+    if let Some(certificate) = &certificate {
+        tokio::spawn(Arc::clone(certificate).watch());
+    }
+    let patience = Duration::from_secs(settings.shutdown_timeout);
+    Ok(Listening { address, handle, ended: tokio::spawn(running), certificate, ending, patience })
 }

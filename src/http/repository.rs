@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -17,62 +16,45 @@ use entrepot_kit::{
 };
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::access::{Caller, without_tokens};
+use crate::access::Caller;
 use crate::http::answer::{Asked, answer, refuse};
 use crate::http::client::Client;
+use crate::http::observe::tell;
 use crate::http::{Server, body};
+use crate::metrics::About;
 use crate::registry::view::{check_moment, parse_address};
 use crate::registry::{Context, Moment, Repo, Session, View};
 
-/// What the access log says of a request beyond its head.
+/// What becomes known of a request while it is answered.
 #[derive(Default)]
-struct Told {
-    principal: String,
-    /// Stands for the path where the path itself holds a secret.
-    template: Option<&'static str>,
-    route: &'static str,
+struct Known {
     source: Option<Source>,
     format: Option<Arc<dyn Format>>,
 }
 
 /// Answers whatever no other service takes.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, server: web::Data<Server>) -> HttpResponse {
-    let started = Instant::now();
     let client = Client::of(&request, &server);
     let request_id = client.facts.request_id.clone();
-    let mut told = Told::default();
-    let outcome = respond(&request, payload, &server, client, &mut told).await;
+    let mut known = Known::default();
+    let outcome = respond(&request, payload, &server, client, &mut known).await;
     let mut response = match outcome {
         Ok(response) => response,
         Err(error) => {
             if error.status() == StatusCode::INTERNAL_SERVER_ERROR {
                 tracing::error!(request_id, %error, cause = ?std::error::Error::source(&error), "a request failed");
             }
-            refuse(&error, told.format.as_deref())
+            refuse(&error, known.format.as_deref())
         }
     };
-    let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
+    if let Some(source) = known.source {
+        tell(&request, |told| told.source = Some(source));
+        response.headers_mut().insert(HeaderName::from_static("x-artifact-source"), HeaderValue::from_static(source.name()));
     }
-    if let Some(source) = told.source {
-        headers.insert(HeaderName::from_static("x-artifact-source"), HeaderValue::from_static(source.name()));
-    }
-    tracing::info!(
-        target: "entrepot::requests",
-        request_id,
-        method = %request.method(),
-        path = told.template.map_or_else(|| without_tokens(request.uri().path()), Cow::Borrowed).as_ref(),
-        route = told.route,
-        status = response.status().as_u16(),
-        principal = told.principal,
-        source = told.source.map(Source::name),
-        milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-    );
     response
 }
 
-async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, client: Client, told: &mut Told) -> Result<HttpResponse> {
+async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, client: Client, known: &mut Known) -> Result<HttpResponse> {
     let raw = request.uri().path();
     let mut segments = raw.strip_prefix('/').unwrap_or(raw).splitn(3, '/');
     let (system, repository, rest) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
@@ -80,7 +62,8 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
     let method = Method::from_bytes(request.method().as_str().as_bytes()).map_err(|_| Error::bad_request("the method is not one of HTTP"))?;
     let address = parse_address(system, repository).ok();
     let (client, context) = client.sign_in(request, server, address.as_ref().map(|(address, _)| address)).await?;
-    told.principal = context.caller.name();
+    // At once: a client that leaves takes the rest of this function with it.
+    tell(request, |told| told.principal = context.caller.name());
     let view = address.as_ref().and_then(|(address, moment)| Some(View { repo: server.engine.repo(address)?, moment: *moment }));
     let base = BaseUrl { origin: client.origin.clone(), path: format!("/{system}/{repository}") };
     let incoming = Incoming { request, payload, path, method, base, context };
@@ -90,12 +73,12 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
         None => false,
     };
     if !readable && let Some((route, captures, format)) = sign_in_route(server, &incoming) {
-        tell(told, route, &format);
+        known.found(request, route, &format);
         let address = address.map_or_else(|| Address::new("main", "unknown"), |(address, _)| Ok(address))?;
         return incoming.sign_in(server, address, route, captures, &*format).await;
     }
     match view {
-        Some(view) => incoming.run(server, view, told).await,
+        Some(view) => incoming.run(server, view, known).await,
         None => {
             let named = address.map_or_else(|| format!("{system}/{repository}"), |(address, _)| address.to_string());
             Err(server.engine.access.missing(&incoming.context.caller, &named))
@@ -111,10 +94,15 @@ fn sign_in_route(server: &Server, incoming: &Incoming<'_>) -> Option<(&'static R
     })
 }
 
-fn tell(told: &mut Told, route: &'static Route, format: &Arc<dyn Format>) {
-    told.route = route.name;
-    told.template = route.template.contains("{token}").then_some(route.template);
-    told.format = Some(Arc::clone(format));
+impl Known {
+    fn found(&mut self, request: &HttpRequest, route: &'static Route, format: &Arc<dyn Format>) {
+        tell(request, |told| {
+            told.route = route.name;
+            told.template = route.template.contains("{token}").then_some(Cow::Borrowed(route.template));
+            told.about = About { format: format.id(), action: route.handler.action().name() };
+        });
+        self.format = Some(Arc::clone(format));
+    }
 }
 
 /// A request with its address read and its caller known.
@@ -128,21 +116,22 @@ struct Incoming<'a> {
 }
 
 impl Incoming<'_> {
-    async fn run(self, server: &Server, view: View, told: &mut Told) -> Result<HttpResponse> {
+    async fn run(self, server: &Server, view: View, known: &mut Known) -> Result<HttpResponse> {
         let engine = &server.engine;
         let format = Arc::clone(&view.repo.format);
         let (route, captures) = match format.routes().find(&self.method, &self.path) {
             Found::Route(route, captures) => (route, captures),
             other => {
                 engine.allow(&self.context, Action::Read, &view.repo, None).await?;
-                told.format = Some(format);
+                tell(self.request, |told| told.about.format = format.id());
+                known.format = Some(format);
                 return match other {
-                    Found::OtherMethods(methods) => Ok(method_not_allowed(&methods, told)),
+                    Found::OtherMethods(methods) => Ok(method_not_allowed(&methods, known.format.as_deref())),
                     _ => Err(Error::not_found("this format has no such address")),
                 };
             }
         };
-        tell(told, route, &format);
+        known.found(self.request, route, &format);
         let package = route.package.map(|name| captures.get(name).to_owned());
         let view = destination(engine, &self.context, view, route.handler.action(), package.as_deref()).await?;
         let private = self.is_private(engine, &view.repo, package.as_deref()).await?;
@@ -164,10 +153,10 @@ impl Incoming<'_> {
                 handler(SignIn { accounts, address: session.address().clone() }, self.into_request(server, captures, &headers)?).await
             }
         };
-        told.source = session.reader().source();
+        known.source = session.reader().source();
         let response = response?;
         if let ResponseBody::File(file) = &response.body {
-            told.source = Some(file.source);
+            known.source = Some(file.source);
         }
         answer(response, &asked, &*format).await
     }
@@ -244,9 +233,9 @@ async fn destination(engine: &Arc<crate::registry::Engine>, context: &Context, v
     Ok(View { repo, moment: None })
 }
 
-fn method_not_allowed(methods: &[Method], told: &Told) -> HttpResponse {
+fn method_not_allowed(methods: &[Method], format: Option<&dyn Format>) -> HttpResponse {
     let error = Error::new(StatusCode::METHOD_NOT_ALLOWED, "this address is not served by that method");
-    let mut response = refuse(&error, told.format.as_deref());
+    let mut response = refuse(&error, format);
     let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
     if let Ok(allow) = HeaderValue::from_str(&allow) {
         response.headers_mut().insert(actix_web::http::header::ALLOW, allow);

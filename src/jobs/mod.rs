@@ -16,6 +16,8 @@ use pace::{Lease, Pace};
 
 /// The longest that the server waits before it looks again whether a job is due.
 const LOOK: Duration = Duration::from_secs(60);
+/// How often uploads that are over are looked for.
+const FORGETTING: Duration = Duration::from_secs(600);
 /// The lease whose end is the time of the next run, whichever replica does it.
 const NEXT_RUN: &str = "gc-next";
 
@@ -37,6 +39,16 @@ pub async fn run(engine: Arc<Engine>, schedule: Schedule) {
         tokio::time::sleep(schedule.interval.min(LOOK)).await;
         if let Err(error) = gc_when_due(&engine, schedule).await {
             tracing::warn!(%error, cause = ?std::error::Error::source(&error), "gc was not finished; it goes on at its next time");
+        }
+    }
+}
+
+/// Forgets uploads that nobody continues, until the process ends. Replicas need no lease for it: each upload is forgotten once.
+pub async fn forget_uploads(engine: Arc<Engine>) {
+    loop {
+        tokio::time::sleep(FORGETTING).await;
+        if let Err(error) = engine.uploads.expire(engine.now()).await {
+            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "uploads that are over could not be forgotten; they are at the next time");
         }
     }
 }

@@ -63,7 +63,18 @@ async fn engine((catalog, blobs): Storage) -> Arc<Engine> {
     let settings = Settings { argon2_memory_kib: 64, ..Settings::default() };
     let access = Access::new(catalog.clone(), settings, clock::system()).await.expect("access");
     let master_key = MasterKey::new(&[7; MasterKey::LENGTH]).expect("a key");
-    let parts = Parts { catalog, blobs, access, formats: crate::formats::all(), master_key, clock: clock::system(), cache_bytes: 1 << 20, max_upload: 1 << 30 };
+    let uploads = Arc::new(crate::store::uploads::LocalUploads::new(Arc::clone(&blobs)));
+    let parts = Parts {
+        catalog,
+        blobs,
+        uploads,
+        access,
+        formats: crate::formats::all(),
+        master_key,
+        clock: clock::system(),
+        cache_bytes: 1 << 20,
+        max_upload: 1 << 30,
+    };
     Engine::new(parts).await.expect("an engine")
 }
 

@@ -171,7 +171,6 @@ impl Facade for Session {
     async fn ask_upstream(&self, question: &Question) -> Result<Vec<UpstreamAnswer>> {
         let proxies = self.proxies().await?;
         let asked = proxies.iter().map(|repo| async move {
-            let upstream = repo.upstream()?;
             let mut headers = http::HeaderMap::new();
             for (name, value) in &question.headers {
                 headers.insert(http::HeaderName::from_static(name), http::HeaderValue::from_str(value).map_err(Error::internal)?);
@@ -184,7 +183,7 @@ impl Facade for Session {
                 patience: PATIENCE_WITH_COPY,
                 ..Fetch::get(Target::Path(&question.path))
             };
-            let fetched = upstream.fetch(&fetch).await?;
+            let fetched = self.engine.ask(repo, &fetch).await?;
             let status = fetched.status;
             let body = fetched.document(question.limit).await?;
             Ok::<_, Error>(UpstreamAnswer { member: repo.address().clone(), status, body })

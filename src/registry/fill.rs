@@ -50,6 +50,11 @@ pub(crate) struct Fills {
 }
 
 impl Engine {
+    /// How many fills run.
+    pub(crate) fn running_fills(&self) -> usize {
+        self.fills.running.lock().len()
+    }
+
     /// Follows the fill of a path, or starts it.
     pub(crate) fn fill<F>(self: &Arc<Self>, repository: i64, path: &str, work: impl FnOnce(watch::Sender<Progress>) -> F) -> watch::Receiver<Progress>
     where

@@ -5,7 +5,8 @@
 //! commit makes every older cache line unreachable by moving the head: nothing is ever invalidated by name.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use entrepot_kit::{Address, Error, Format, Result, Timestamp};
 use parking_lot::RwLock;
@@ -13,9 +14,11 @@ use tokio::runtime::Handle;
 
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;
 use crate::store::uploads::UploadStore;
+use crate::upstream::{Fetch, Fetched};
 
 mod cache;
 mod facade;
@@ -75,6 +78,10 @@ pub struct Engine {
     pub clock: Clock,
     /// Most bytes of one uploaded or fetched file.
     pub max_upload: u64,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Detached work that has not ended.
+    detached: Arc<AtomicUsize>,
     keys: keys::Keys,
     table: RwLock<Arc<Table>>,
     /// The catalog's epoch that the table was built at, or later.
@@ -99,6 +106,8 @@ impl Engine {
     /// Failures of the catalog.
     pub async fn new(parts: Parts) -> Result<Arc<Self>> {
         let engine = Arc::new(Self {
+            metrics: Metrics::new((parts.clock)()),
+            detached: Arc::default(),
             keys: keys::Keys::new(parts.catalog.clone(), parts.master_key),
             catalog: parts.catalog,
             blobs: parts.blobs,
@@ -222,9 +231,45 @@ impl Engine {
     /// # Errors
     /// Those of `work`; 500 when it panicked.
     pub(crate) async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let counted = Counted::new(&self.detached);
+        let work = async move {
+            let _counted = counted;
+            work.await
+        };
         match self.runtime.spawn(work).await {
             Ok(result) => result,
             Err(cause) => Err(Error::internal(cause)),
         }
+    }
+
+    /// Asks an upstream, and counts what came of it.
+    pub(crate) async fn ask(&self, repo: &Repo, fetch: &Fetch<'_>) -> Result<Fetched> {
+        let upstream = repo.upstream()?;
+        let begun = Instant::now();
+        let outcome = upstream.fetch(fetch).await;
+        self.metrics.asked(&outcome, begun.elapsed());
+        Ok(outcome?)
+    }
+
+    /// Commits and fills that run, whoever asked for them: what the end of the process has to wait for.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.detached.load(Ordering::Acquire) + self.running_fills()
+    }
+}
+
+/// Something that is counted as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

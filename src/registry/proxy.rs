@@ -282,7 +282,6 @@ impl Engine {
         state: Option<&UpstreamState>,
         progress: &watch::Sender<Progress>,
     ) -> Result<Progress> {
-        let upstream = repo.upstream()?;
         let state = state.filter(|_| kept.is_some());
         let _permit = match job.class {
             Class::Index => Some(self.indexes.acquire().await.map_err(Error::internal)?),
@@ -297,7 +296,7 @@ impl Engine {
             patience: if kept.is_some() { PATIENCE_WITH_COPY } else { PATIENCE },
             ..Fetch::get(target)
         };
-        let fetched = upstream.fetch(&fetch).await?;
+        let fetched = self.ask(repo, &fetch).await?;
         match (fetched.status, kept) {
             (StatusCode::OK, _) => self.keep(repo, job, kept, fetched, progress).await,
             (StatusCode::NOT_MODIFIED, Some(kept)) => {

@@ -85,13 +85,17 @@ impl Reader {
             base: base.to_string(),
         };
         let cached = || self.engine.cache.documents.get(&key).filter(|(made_of, _)| *made_of == stamp).map(|(_, document)| document);
+        let metrics = &self.engine.metrics;
         if let Some(document) = cached() {
+            metrics.document_hits.inc();
             return Ok(Some(document));
         }
         let _one_at_a_time = self.engine.locks.lock(&format!("document/{}/{}/{}/{}", key.repository, key.variant, key.package, key.base)).await;
         if let Some(document) = cached() {
+            metrics.document_hits.inc();
             return Ok(Some(document));
         }
+        metrics.document_misses.inc();
         let Some(records) = self.records_at(repo, index.package, index.fragments, Arc::clone(&stamp)).await? else { return Ok(None) };
         let (base_url, variant, modified) = (base.clone(), index.variant.to_owned(), records.modified);
         let (render, content_type) = (index.render, index.content_type);

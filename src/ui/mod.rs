@@ -7,7 +7,9 @@ use entrepot_kit::{Action, BaseUrl, Error, Snippet};
 use secrecy::SecretString;
 
 use crate::http::client::Client;
+use crate::http::observe::tell;
 use crate::http::{Server, refuse};
+use crate::metrics::About;
 
 /// No scripts, nothing from elsewhere, in no frame.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -58,13 +60,22 @@ fn page(status: StatusCode, template: &impl Template) -> HttpResponse {
     }
 }
 
+fn told(request: &HttpRequest, route: &'static str, action: Action) {
+    tell(request, |told| {
+        told.route = route;
+        told.about = About { format: "pages", action: action.name() };
+    });
+}
+
 async fn home(request: HttpRequest, server: web::Data<Server>) -> HttpResponse {
+    told(&request, "home", Action::Read);
     let client = Client::of(&request, &server);
     let origin = client.origin.clone();
     let (_, context) = match client.sign_in(&request, &server, None).await {
         Ok(known) => known,
         Err(error) => return refuse(&error, None),
     };
+    tell(&request, |told| told.principal = context.caller.name());
     let mut repositories = Vec::new();
     for repo in server.engine.table().iter() {
         match server.engine.access.decide(&context.caller, Action::Read, &repo.target(None)).await {
@@ -90,7 +101,8 @@ async fn home(request: HttpRequest, server: web::Data<Server>) -> HttpResponse {
         .json(serde_json::json!({ "name": "entrepot", "version": env!("CARGO_PKG_VERSION"), "repositories": repositories }))
 }
 
-async fn ask() -> HttpResponse {
+async fn ask(request: HttpRequest) -> HttpResponse {
+    told(&request, "login", Action::SignIn);
     // The same for every page, known or not: only a finished sign-in says whether somebody waits.
     page(StatusCode::OK, &Login { done: false, error: None })
 }
@@ -102,6 +114,7 @@ struct Form {
 }
 
 async fn sign_in(request: HttpRequest, server: web::Data<Server>, waiting: web::Path<String>, form: web::Form<Form>) -> HttpResponse {
+    told(&request, "login", Action::SignIn);
     let client = Client::of(&request, &server);
     let form = form.into_inner();
     let outcome = async {

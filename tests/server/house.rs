@@ -64,6 +64,11 @@ impl House {
         house
     }
 
+    /// Its listener.
+    pub(crate) fn listening(&self) -> &entrepot::http::Listening {
+        &self.running.as_ref().expect("a running server").listening
+    }
+
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.running.as_ref().expect("a running server").engine
     }
@@ -130,6 +135,8 @@ fn options(data: PathBuf) -> Options {
             listen: ([127, 0, 0, 1], 0).into(),
             public_url: None,
             trusted_proxies: Vec::new(),
+            tls: None,
+            metrics_networks: vec!["127.0.0.0/8".parse().expect("a network")],
             workers: 2,
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),

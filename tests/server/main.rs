@@ -7,11 +7,16 @@ mod care;
 mod conformance;
 mod history;
 mod house;
+mod operations;
 mod proxy;
 #[path = "../support/raw.rs"]
 mod raw;
 #[path = "../support/relay.rs"]
 mod relay;
+#[cfg(test)]
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "what the tests with real clients need besides")]
+mod support;
 #[path = "../../formats/kit/tests/toy/mod.rs"]
 mod toy;
 mod uploads;

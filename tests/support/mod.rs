@@ -121,7 +121,19 @@ impl TestServer {
 
     /// Asks it to end, and waits until it has.
     pub(crate) fn stop(&mut self) {
-        self.running.take().unwrap().terminate(PATIENCE);
+        self.ask_to_end();
+        self.has_ended();
+    }
+
+    /// Asks it to end (`kill -TERM`).
+    pub(crate) fn ask_to_end(&self) {
+        self.running.as_ref().unwrap().ask_to_end();
+    }
+
+    /// Waits until it has ended by itself, and well.
+    #[track_caller]
+    pub(crate) fn has_ended(&mut self) {
+        self.running.take().unwrap().has_ended(PATIENCE);
     }
 
     /// Starts it again on the same data and at the same address; kills it before if it runs.
@@ -174,7 +186,7 @@ impl TestServer {
         loop {
             match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    if let Some(address) = line.strip_prefix("listening on http://") {
+                    if let Some((_, address)) = line.strip_prefix("listening on http").and_then(|rest| rest.split_once("://")) {
                         self.address = address.trim().to_owned();
                         self.running = Some(running);
                         return;

@@ -68,12 +68,18 @@ impl Running {
         }
     }
 
-    /// `kill -TERM`, and waits until it has ended by itself.
+    /// `kill -TERM`.
     #[track_caller]
-    pub(crate) fn terminate(mut self, patience: Duration) {
+    pub(crate) fn ask_to_end(&self) {
         let pid = self.pid();
         let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap();
         assert!(sent.success(), "cannot send a signal to process {pid}");
+    }
+
+    /// Waits until it has ended by itself, and well.
+    #[track_caller]
+    pub(crate) fn has_ended(mut self, patience: Duration) {
+        let pid = self.pid();
         let status = self.wait(patience);
         assert!(status.is_some_and(|status| status.success()), "process {pid} did not end well within {patience:?}: {status:?}");
     }

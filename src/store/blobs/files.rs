@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use entrepot_kit::records::Content;
-use entrepot_kit::{Error, Result, Timestamp};
+use entrepot_kit::{Error, Result, Sha256Digest, Timestamp};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -118,6 +118,22 @@ impl BlobStore for FileBlobs {
         .await
     }
 
+    /// A file can be made where bodies are spooled. A disk without room is no reason to be taken for dead: it can still be read.
+    async fn ready(&self) -> Result<()> {
+        let (root, staging) = (self.root.clone(), self.staging.clone());
+        entrepot_kit::blocking(move || {
+            let look = || -> io::Result<()> {
+                fs::metadata(&root)?;
+                match tempfile::Builder::new().prefix("ready-").tempfile_in(&staging) {
+                    Err(cause) if matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Ok(()),
+                    other => other.map(drop),
+                }
+            };
+            look().map_err(|cause| Error::unavailable("the folder of blobs cannot be written to", 5).with_source(cause))
+        })
+        .await
+    }
+
     async fn remove(&self, place: &BlobPlace) -> Result<()> {
         let path = self.path(place)?;
         entrepot_kit::blocking(move || match fs::remove_file(&path) {
@@ -211,12 +227,22 @@ fn files_of(folder: &Path, wanted: fn(&str) -> bool) -> Result<Vec<StoredObject>
 #[cfg(test)]
 mod tests {
     use super::FileBlobs;
-    use crate::store::blobs::suite;
+    use crate::store::blobs::{BlobStore as _, suite};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn files_pass_the_suite() {
         let folder = tempfile::tempdir().expect("a folder");
         suite::run(&FileBlobs::open(folder.path()).await.expect("opened")).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_folder_that_is_gone_is_not_ready() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = FileBlobs::open(folder.path()).await.expect("opened");
+        store.ready().await.expect("ready");
+        assert_eq!(std::fs::read_dir(folder.path().join("staging")).expect("read").count(), 0);
+        std::fs::remove_dir(folder.path().join("staging")).expect("removed");
+        assert_eq!(store.ready().await.expect_err("not ready").status(), 503);
     }
 
     #[tokio::test(flavor = "multi_thread")]

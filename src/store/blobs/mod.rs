@@ -26,7 +26,7 @@ use crate::store::model::{BlobFacts, BlobPlace};
 pub use content::inline;
 pub use files::FileBlobs;
 pub use s3::{S3Blobs, S3Settings};
-pub use spool::{BlobTail, BlobWriter, StagedBlob};
+pub use spool::{BlobTail, BlobWriter, StagedBlob, bodies};
 
 /// How a body is spooled.
 #[derive(Debug, Clone)]
@@ -83,6 +83,14 @@ pub trait BlobStore: Send + Sync {
 
     /// Everything that is stored, in no certain order, read as it is asked for.
     fn list(&self) -> BoxStream<'_, Result<StoredObject>>;
+
+    /// Whether bodies can be taken in at the moment: a cheap look, asked for every few seconds.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the operator.
+    async fn ready(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Bytes in a blob store, whether the catalog knows of them or not.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -22,6 +23,31 @@ use crate::store::model::BlobFacts;
 /// Bytes that are handed to a blocking thread at once when nobody reads along.
 const BATCH: usize = 512 * 1024;
 
+/// Bodies of this process that are being taken in or wait for their commit.
+static BODIES: AtomicI64 = AtomicI64::new(0);
+
+/// How many bodies are being taken in or wait for their commit.
+#[must_use]
+pub fn bodies() -> i64 {
+    BODIES.load(Ordering::Relaxed)
+}
+
+/// A body, counted from its first byte until nobody needs it any more.
+struct CountedBody;
+
+impl CountedBody {
+    fn new() -> Self {
+        BODIES.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for CountedBody {
+    fn drop(&mut self) {
+        BODIES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What readers of a growing body share with its writer.
 struct Shared {
     /// The bytes, as long as they are few.
@@ -40,6 +66,7 @@ pub struct BlobWriter {
     limit: u64,
     followed: bool,
     state: State,
+    counted: CountedBody,
 }
 
 /// The part that travels to blocking threads and back: one batch is worked on while the next arrives.
@@ -61,7 +88,16 @@ impl BlobWriter {
     pub(super) fn new(folder: PathBuf, spec: &WriteSpec) -> Self {
         let shared = Arc::new(Shared { memory: Mutex::default(), file: OnceLock::new(), written: watch::Sender::new(0) });
         let work = Work { hasher: Hasher::new(&spec.algorithms), folder, temporary: None, shared: Arc::clone(&shared) };
-        Self { shared, pending: Vec::new(), pending_bytes: 0, total: 0, limit: spec.limit, followed: false, state: State::Idle(Box::new(work)) }
+        Self {
+            shared,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            total: 0,
+            limit: spec.limit,
+            followed: false,
+            state: State::Idle(Box::new(work)),
+            counted: CountedBody::new(),
+        }
     }
 
     /// Takes the next bytes.
@@ -131,6 +167,7 @@ impl BlobWriter {
             temporary: Mutex::new(work.temporary),
             place: OnceLock::new(),
             stored: None,
+            _counted: self.counted,
         })
     }
 }
@@ -206,18 +243,19 @@ pub struct StagedBlob {
     place: OnceLock<String>,
     /// Its bytes, when they were stored before it was staged.
     stored: Option<Arc<dyn Content>>,
+    _counted: CountedBody,
 }
 
 impl StagedBlob {
     /// A small body whose bytes are in its facts.
     pub(in crate::store) fn inline(facts: BlobFacts) -> Self {
-        Self { facts, file: None, temporary: Mutex::default(), place: OnceLock::new(), stored: None }
+        Self { facts, file: None, temporary: Mutex::default(), place: OnceLock::new(), stored: None, _counted: CountedBody::new() }
     }
 
     /// A body that is durable already, where its facts say.
     pub(in crate::store) fn stored(facts: BlobFacts, content: Arc<dyn Content>) -> Self {
         let place = facts.location.clone().map(OnceLock::from).unwrap_or_default();
-        Self { facts, file: None, temporary: Mutex::default(), place, stored: Some(content) }
+        Self { facts, file: None, temporary: Mutex::default(), place, stored: Some(content), _counted: CountedBody::new() }
     }
 
     /// Digest, size and, for a small one, the bytes.

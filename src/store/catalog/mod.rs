@@ -35,6 +35,19 @@ enum Database {
     Postgres(postgres::Database),
 }
 
+/// What the database has to do at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Connections that there may be.
+    pub connections: usize,
+    /// Connections that are in use.
+    pub used: usize,
+    /// Questions that wait for a connection.
+    pub waiting: usize,
+    /// Changes that wait for SQLite's one writer.
+    pub writes_waiting: usize,
+}
+
 /// A handle to the catalog; clones share it.
 #[derive(Clone)]
 pub struct Catalog(Arc<Database>);
@@ -72,6 +85,15 @@ impl Catalog {
         let catalog = Self(Arc::new(Database::Postgres(opened(move || postgres::Database::open(&url)).await?)));
         catalog.purge_behind();
         Ok(catalog)
+    }
+
+    /// What the database has to do at the moment: for those who watch the server.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        match &*self.0 {
+            Database::Sqlite(database) => database.load(),
+            Database::Postgres(database) => database.load(),
+        }
     }
 
     /// A counter that every change to systems, repositories, principals, tokens and policies moves.

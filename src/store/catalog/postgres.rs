@@ -11,6 +11,7 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
+use super::Load;
 use super::failure::{QueryError, QueryResult};
 use super::patience::{Patient, left};
 use super::reading::{Readers, connections, living};
@@ -65,6 +66,12 @@ impl Database {
             .connection_customizer(Box::new(Limits))
             .build_unchecked(Connector(ConnectionManager::new(url)));
         Ok(Self { connections: Readers::new(pool) })
+    }
+
+    /// What it has to do at the moment.
+    pub(super) fn load(&self) -> Load {
+        let (connections, used, waiting) = self.connections.load();
+        Load { connections, used, waiting, writes_waiting: 0 }
     }
 
     /// Runs a question.

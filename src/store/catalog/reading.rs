@@ -1,6 +1,7 @@
 //! Questions to the catalog: on threads that may block, no more at once than there are connections.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use diesel::r2d2::{ManageConnection, Pool, PooledConnection, R2D2Connection};
@@ -22,6 +23,8 @@ pub(super) struct Readers<M: ManageConnection> {
     /// Taken when it is dropped.
     pool: Option<Pool<M>>,
     places: Arc<Semaphore>,
+    size: usize,
+    waiting: AtomicUsize,
 }
 
 /// A connection may own a runtime, which must not end within another: the last handle goes on a thread of its own.
@@ -41,13 +44,20 @@ pub(super) fn connections() -> u32 {
 impl<M: ManageConnection<Connection: R2D2Connection>> Readers<M> {
     pub(super) fn new(pool: Pool<M>) -> Self {
         let places = usize::try_from(pool.max_size()).unwrap_or(1);
-        Self { pool: Some(pool), places: Arc::new(Semaphore::new(places)) }
+        Self { pool: Some(pool), places: Arc::new(Semaphore::new(places)), size: places, waiting: AtomicUsize::new(0) }
+    }
+
+    /// How many connections there may be, how many are in use, and how many questions wait for one.
+    pub(super) fn load(&self) -> (usize, usize, usize) {
+        (self.size, self.size.saturating_sub(self.places.available_permits()), self.waiting.load(Ordering::Relaxed))
     }
 
     /// Runs `work` with a connection where blocking is allowed. It ends even when the caller no longer waits.
     pub(super) async fn with<T: Send + 'static>(&self, work: impl FnOnce(&Pool<M>) -> Result<T, CatalogError> + Send + 'static) -> Result<T, CatalogError> {
+        let waiting = Waiting::new(&self.waiting);
         let place = tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
         let place = place.map_err(|_| CatalogError::unavailable("all connections to the catalog are busy"))?.map_err(CatalogError::internal)?;
+        drop(waiting);
         let pool = self.pool.clone().ok_or_else(|| CatalogError::unavailable("the catalog is closed"))?;
         let work = tokio::task::spawn_blocking(move || {
             let result = within(WORK, || work(&pool));
@@ -68,6 +78,22 @@ impl<M: ManageConnection<Connection: R2D2Connection>> Readers<M> {
             }
         })
         .await
+    }
+}
+
+/// A question that waits for a connection, counted until it has one or is given up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

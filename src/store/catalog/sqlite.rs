@@ -10,6 +10,7 @@ use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use tokio::sync::{mpsc, oneshot};
 
+use super::Load;
 use super::failure::{QueryError, QueryResult};
 use super::reading::{Readers, connections};
 use crate::store::model::CatalogError;
@@ -104,6 +105,12 @@ impl Database {
         let (sender, receiver) = oneshot::channel();
         self.enqueue(Job::DataVersion(sender)).await?;
         receiver.await.map_err(|_| writer_failed())?.map_err(|error| QueryError::from(error).into())
+    }
+
+    /// What it has to do at the moment.
+    pub(super) fn load(&self) -> Load {
+        let (connections, used, waiting) = self.readers.load();
+        Load { connections, used, waiting, writes_waiting: self.writer.max_capacity() - self.writer.capacity() }
     }
 
     async fn enqueue(&self, job: Job) -> Result<(), CatalogError> {

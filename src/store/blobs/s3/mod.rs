@@ -148,6 +148,11 @@ impl BlobStore for S3Blobs {
         }
     }
 
+    async fn ready(&self) -> Result<()> {
+        let sent = self.bucket.client.head_bucket().bucket(&*self.bucket.name).send().await;
+        sent.map(drop).map_err(|error| failed("cannot look at the bucket", error))
+    }
+
     async fn sweep(&self, before: Timestamp) -> Result<u64> {
         parts::sweep(&self.bucket, before.plus(-ABANDONED)).await
     }

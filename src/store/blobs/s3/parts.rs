@@ -9,10 +9,10 @@ use bytes::Bytes;
 use entrepot_kit::{Result, Timestamp};
 use md5::{Digest as _, Md5};
 
-use super::{Bucket, S3Blobs};
 use super::client::patient;
 use super::failure::{Reason, away, failed, reason};
 use super::write::signed;
+use super::{Bucket, S3Blobs};
 use crate::store::blobs::places::unique_name_of_unknown;
 use crate::store::blobs::{ObjectParts, PartStore};
 

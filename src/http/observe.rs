@@ -1,0 +1,268 @@
+//! Around every request: its id, its line in the log, and its figures.
+//!
+//! The line is written when the answer's last byte was handed over or its client is gone, so it tells what was really sent. It never holds a
+//! query, a header or a body, and of a path only what is no secret.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode, Uri, Version};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage as _, HttpRequest, web};
+use bytes::Bytes;
+use entrepot_kit::Source;
+use futures::StreamExt as _;
+use prometheus_client::metrics::counter::Counter;
+
+use crate::access::without_tokens;
+use crate::http::Server;
+use crate::http::client::Client;
+use crate::http::ending::Connection;
+use crate::metrics::{About, Metrics};
+
+/// The status in log and figures of a request whose client left before there was an answer.
+const GONE: u16 = 499;
+/// What begins the addresses of pages. Some of them end in what only one client may know.
+const PAGES: &str = "/-/";
+
+/// What a handler says of its request, for the log and the figures.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// Who asks.
+    pub(crate) principal: String,
+    /// Stands for the path where the path itself holds a secret.
+    pub(crate) template: Option<Cow<'static, str>>,
+    /// The name of the route.
+    pub(crate) route: &'static str,
+    /// What it is about.
+    pub(crate) about: About,
+    /// Where the answer came from.
+    pub(crate) source: Option<Source>,
+}
+
+/// Says something of a request.
+pub(crate) fn tell(request: &HttpRequest, say: impl FnOnce(&mut Told)) {
+    let told = request.extensions().get::<Rc<RefCell<Told>>>().cloned();
+    if let Some(told) = told {
+        say(&mut told.borrow_mut());
+    }
+}
+
+/// The middleware.
+pub(crate) async fn around(mut request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<Observed>, actix_web::Error> {
+    let began = Instant::now();
+    let Some(server) = request.app_data::<web::Data<Server>>().cloned() else {
+        return Err(actix_web::error::ErrorInternalServerError("the server is not known to its routes"));
+    };
+    if request.version() < Version::HTTP_2
+        && let Some(connection) = request.request().conn_data::<Connection>()
+    {
+        connection.is_plain();
+    }
+    let client = Client::read(request.request(), &server);
+    let request_id = client.facts.request_id.clone();
+    let mut line = Line {
+        metrics: Arc::clone(&server.engine.metrics),
+        began,
+        method: request.method().clone(),
+        uri: request.uri().clone(),
+        remote: client.facts.remote,
+        request_id: request_id.clone(),
+        told: Rc::default(),
+        received: Rc::default(),
+        sent: 0,
+        status: GONE,
+        answered: None,
+        whole: false,
+    };
+    line.metrics.running.inc();
+    {
+        let mut extensions = request.extensions_mut();
+        extensions.insert(client);
+        extensions.insert(Rc::clone(&line.told));
+    }
+    count_payload(&mut request, &line.received);
+    let id = HeaderValue::from_str(&request_id).map(|id| (HeaderName::from_static("x-request-id"), id));
+    let response = match next.call(request).await {
+        Ok(response) => response,
+        Err(error) => {
+            let mut response = error.error_response();
+            if let Ok((name, id)) = id {
+                response.headers_mut().insert(name, id);
+            }
+            line.answer(response.status(), None);
+            line.whole = true;
+            return Err(actix_web::error::InternalError::from_response(error, response).into());
+        }
+    };
+    let pattern = response.request().path().starts_with(PAGES).then(|| response.request().match_pattern()).flatten();
+    line.answer(response.status(), pattern);
+    let mut response = response.map_body(|head, body| Observed::new(line, head.status, BoxBody::new(body)));
+    if let Ok((name, id)) = id {
+        response.headers_mut().insert(name, id);
+    }
+    Ok(response)
+}
+
+/// Counts a body on its way in.
+fn count_payload(request: &mut ServiceRequest, received: &Rc<Cell<u64>>) {
+    if request.method().is_safe() {
+        return;
+    }
+    let payload = request.take_payload();
+    if matches!(payload, Payload::None) {
+        return;
+    }
+    let received = Rc::clone(received);
+    let counted = payload.inspect(move |chunk| {
+        if let Ok(bytes) = chunk {
+            received.set(received.get() + bytes.len() as u64);
+        }
+    });
+    request.set_payload(Payload::Stream { payload: Box::pin(counted) });
+}
+
+/// What is known of a request. When it goes, the request has ended.
+struct Line {
+    metrics: Arc<Metrics>,
+    began: Instant,
+    method: Method,
+    uri: Uri,
+    remote: Option<IpAddr>,
+    request_id: String,
+    told: Rc<RefCell<Told>>,
+    received: Rc<Cell<u64>>,
+    sent: u64,
+    status: u16,
+    /// When the head of the answer was ready.
+    answered: Option<Duration>,
+    /// Whether all of the answer was handed over.
+    whole: bool,
+}
+
+impl Line {
+    fn answer(&mut self, status: StatusCode, pattern: Option<String>) {
+        self.status = status.as_u16();
+        self.answered = Some(self.began.elapsed());
+        if let Some(pattern) = pattern {
+            self.told.borrow_mut().template.get_or_insert(Cow::Owned(pattern));
+        }
+    }
+
+    fn write(&self) {
+        /// The same fields on two levels.
+        macro_rules! event {
+            ($level:ident, $told:ident, $path:ident) => {
+                tracing::$level!(
+                    target: "entrepot::http",
+                    request_id = self.request_id,
+                    method = %self.method,
+                    path = &*$path,
+                    route = $told.route,
+                    status = self.status,
+                    bytes = self.sent,
+                    received = self.received.get(),
+                    milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    principal = $told.principal,
+                    remote = self.remote.map(tracing::field::display),
+                    source = $told.source.map(Source::name),
+                    whole = self.whole,
+                )
+            };
+        }
+        let told = self.told.borrow();
+        let path = match &told.template {
+            Some(template) => Cow::Borrowed(&**template),
+            None if self.uri.path().starts_with(PAGES) => Cow::Borrowed(PAGES),
+            None => without_tokens(self.uri.path()),
+        };
+        // Machines ask for these every few seconds.
+        if told.route == "health" && self.status < 400 {
+            event!(debug, told, path);
+        } else {
+            event!(info, told, path);
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let about = self.told.borrow().about;
+        self.metrics.running.dec();
+        self.metrics.received(about, self.received.get());
+        self.metrics.answered(about, self.status, self.answered.unwrap_or_else(|| self.began.elapsed()));
+        self.write();
+    }
+}
+
+/// An answer's body that is counted on its way out.
+pub(crate) struct Observed {
+    body: BoxBody,
+    /// Until the body has ended.
+    line: Option<(Line, Counter)>,
+    length: Option<u64>,
+}
+
+impl Observed {
+    fn new(mut line: Line, status: StatusCode, body: BoxBody) -> Self {
+        let length = match body.size() {
+            BodySize::None => Some(0),
+            BodySize::Sized(length) => Some(length),
+            BodySize::Stream => None,
+        };
+        // Bodies that nobody will ask for.
+        let empty = length == Some(0) || line.method == Method::HEAD || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
+        if empty {
+            line.whole = true;
+            return Self { body, line: None, length };
+        }
+        let sent = line.metrics.sent(line.told.borrow().about);
+        Self { body, line: Some((line, sent)), length }
+    }
+
+    fn ended(&mut self) {
+        if let Some((mut line, _)) = self.line.take() {
+            line.whole = true;
+        }
+    }
+}
+
+impl MessageBody for Observed {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_next(context);
+        match &polled {
+            Poll::Ready(Some(Ok(bytes))) => {
+                let count = bytes.len() as u64;
+                let sent = this.line.as_mut().map(|(line, sent)| {
+                    sent.inc_by(count);
+                    line.sent += count;
+                    line.sent
+                });
+                // The client that gets the last byte may look at the log next: it is written before.
+                if sent.is_some() && sent == this.length {
+                    this.ended();
+                }
+            }
+            Poll::Ready(Some(Err(_))) => drop(this.line.take()),
+            Poll::Ready(None) => this.ended(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+}
