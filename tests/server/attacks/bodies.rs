@@ -15,7 +15,7 @@ use crate::raw::Call;
 /// `alpha-owner` with the password of all tests, in base64.
 const OWNER: &str = "YWxwaGEtb3duZXI6YSBsb25nIGVub3VnaCBzZWNyZXQ=";
 
-async fn house(change: impl FnOnce(&mut entrepot::server::Options)) -> House {
+async fn house(change: impl Fn(&mut entrepot::server::Options)) -> House {
     let house = House::start_with(change).await;
     house.repository("alpha/files", "generic", Kind::Hosted, true, json!({})).await;
     house.repository("alpha/npm", "npm", Kind::Hosted, true, json!({})).await;
@@ -38,7 +38,7 @@ async fn talk(house: &House, bytes: &[u8]) -> String {
 }
 
 fn staged(house: &House) -> usize {
-    std::fs::read_dir(house.data().join("blobs/staging")).map_or(0, Iterator::count)
+    house.each_data().iter().map(|data| std::fs::read_dir(data.join("blobs/staging")).map_or(0, Iterator::count)).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
