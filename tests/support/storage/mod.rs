@@ -6,6 +6,7 @@
 
 mod keeper;
 mod postgres;
+mod tests;
 mod versitygw;
 
 use postgres::Database;
