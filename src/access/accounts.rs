@@ -16,9 +16,8 @@ use super::authenticate::token_is_live;
 use super::caller::{Caller, Credentials, RequestFacts};
 use super::scope::TokenScope;
 use super::token::TokenText;
-use super::web_login::Standing;
-use super::{Access, audit_row};
-use crate::store::model::TokenRow;
+use super::{Access, audit_row, web_login};
+use crate::store::model::{TokenRow, WebLoginStanding};
 
 /// Live tokens of one principal.
 const MOST_TOKENS: usize = 1000;
@@ -38,24 +37,19 @@ impl Access {
         Arc::new(CallerAccounts { access: Arc::clone(self), caller: caller.clone(), facts: facts.clone() })
     }
 
-    /// Whether a browser sign-in with this page is still waited for.
-    #[must_use]
-    pub fn web_login_waits(&self, page: &str) -> bool {
-        self.web_logins.waits(page, self.now())
-    }
-
     /// Finishes a browser sign-in: what its page does with the user name and password that were typed.
     ///
     /// # Errors
     /// 404 when nobody waits for it any more; 401 and 429 as for every sign-in.
     pub async fn complete_web_login(&self, page: &str, user: &str, password: SecretString, facts: &RequestFacts) -> Result<()> {
         let gone = || Error::not_found("nobody waits for this sign-in any more: begin again on the command line");
-        if !self.web_login_waits(page) {
+        if !self.catalog.web_login_waits(page, self.now()).await? {
             return Err(gone());
         }
         let caller = self.authenticate(Some(Credentials::Basic { user: user.to_owned(), password }), facts).await?;
         may_manage_tokens(&caller)?;
-        if self.web_logins.complete(page, caller, self.now()) { Ok(()) } else { Err(gone()) }
+        let completed = self.catalog.complete_web_login(page, known(&caller)?, caller.token_id, self.now()).await?;
+        if completed { Ok(()) } else { Err(gone()) }
     }
 
     /// Changes the caller's own password. Its tokens stay.
@@ -200,14 +194,16 @@ impl Accounts for CallerAccounts {
     }
 
     async fn start_web_login(&self) -> Result<WebLogin> {
-        self.access.web_logins.start(self.facts.remote, self.access.now())
+        web_login::start(&self.access.catalog, self.facts.remote, self.access.now()).await
     }
 
     async fn poll_web_login(&self, poll: &str) -> Result<WebLoginState> {
-        match self.access.web_logins.poll(poll, self.access.now()) {
-            Standing::Waiting => Ok(WebLoginState::Waiting),
-            Standing::Gone => Ok(WebLoginState::Gone),
-            Standing::Done(caller) => {
+        match web_login::poll(&self.access.catalog, poll, self.access.now()).await? {
+            WebLoginStanding::Waiting => Ok(WebLoginState::Waiting),
+            WebLoginStanding::Gone => Ok(WebLoginState::Gone),
+            WebLoginStanding::Done { principal, token } => {
+                // Whoever was disabled, or whose token was revoked, since then did not sign in.
+                let Some(caller) = self.access.caller(principal, token.as_deref()).await? else { return Ok(WebLoginState::Gone) };
                 let wanted = TokenRequest { name: String::from("signed in with a browser"), ..TokenRequest::default() };
                 Ok(WebLoginState::Done(self.access.create_own_token(&caller, wanted, &self.facts).await?))
             }

@@ -164,6 +164,15 @@ impl Access {
         }
     }
 
+    /// The caller that a principal is, with a token or with its password; `None` when it may not sign in any more.
+    pub(super) async fn caller(&self, principal: i64, token: Option<&str>) -> Result<Option<Caller>> {
+        let epoch = self.epoch();
+        let Some(owner) = self.catalog.principal_by_id(principal).await?.filter(|owner| !owner.disabled) else { return Ok(None) };
+        let Some(token) = token else { return Ok(Some(Known::by_password(owner, String::new(), epoch).caller)) };
+        let row = self.catalog.token(token).await?.filter(|row| row.principal == principal && token_is_live(row, self.now()));
+        Ok(row.map(|row| Known::by_token(owner, row, epoch).caller))
+    }
+
     /// Compares what is remembered with the catalog as it is now. `None` when it does not hold any more.
     async fn still_holds(&self, known: &Known) -> Result<Option<Known>, Refusal> {
         let epoch = self.epoch();

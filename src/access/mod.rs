@@ -84,7 +84,6 @@ pub struct Access {
     passwords: password::Passwords,
     limiter: limiter::Limiter,
     memory: authenticate::Memory,
-    web_logins: web_login::WebLogins,
     audit: Audit,
 }
 
@@ -152,7 +151,6 @@ impl Access {
             passwords,
             limiter: limiter::Limiter::new(),
             memory: authenticate::Memory::new()?,
-            web_logins: web_login::WebLogins::default(),
             audit: Audit::start(catalog.clone(), Arc::clone(&clock)),
             catalog,
             settings,

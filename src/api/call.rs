@@ -99,7 +99,7 @@ impl FromRequest for Call {
             let server = request.app_data::<web::Data<Server>>().cloned().ok_or_else(|| Error::internal("the server is not known to its routes"))?;
             let client = request.extensions_mut().remove::<Client>();
             let client = client.unwrap_or_else(|| Client::of(&request, &server));
-            let (_, context) = client.sign_in(&request, &server).await?;
+            let (_, context) = client.sign_in(&request, &server, None).await?;
             request.extensions_mut().insert(WhoAsked(context.caller.name()));
             let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let content_type = content_type.and_then(|value| value.split(';').next()).map(|value| value.trim().to_ascii_lowercase());

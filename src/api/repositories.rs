@@ -162,7 +162,7 @@ fn check_names(format: &str, settings: &Map<String, Value>, engine: &Engine) -> 
 async fn shown_to(call: &Call, found: &Found) -> std::result::Result<Repository, Refusal> {
     let table = call.engine().table();
     let row = &found.row;
-    let mut shown = shown(row, table.get(&row.address).map_or(row.head, |repo| repo.head()));
+    let mut shown = shown(row, table.get(&row.address).map_or(row.head, |repo| repo.head().max(row.head)));
     if call.allows(Action::Manage, &found.target()).await? {
         return Ok(shown);
     }
@@ -291,7 +291,7 @@ pub(super) async fn update_repository(call: Call, path: web::Path<(String, Strin
     let change: RepositoryChange = call.json(MAX_BODY).await?;
     let (context, address) = (call.context.clone(), found.row.address.to_string());
     let row = call.change("update-repository", address, |engine| update(engine, context, found.row.id, change)).await?;
-    let revision = call.engine().repo(&row.address).map_or(row.head, |repo| repo.head());
+    let revision = call.engine().repo(&row.address).map_or(row.head, |repo| repo.head().max(row.head));
     ok(&shown(&row, revision))
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
 use base64::Engine as _;
-use entrepot_kit::{Error, Result, Timestamp};
+use entrepot_kit::{Address, Error, Result, Timestamp};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
@@ -39,11 +39,12 @@ impl Client {
         }
     }
 
-    /// Finds out who asks.
+    /// Finds out who asks, after a look at what other replicas changed about `address` and the rights to it.
     ///
     /// # Errors
-    /// 400 for a malformed header, 401 for wrong credentials, 429 after many wrong ones.
-    pub(crate) async fn sign_in(self, request: &HttpRequest, server: &Server) -> Result<(Self, Context)> {
+    /// 503 when the catalog cannot be reached, 400 for a malformed header, 401 for wrong credentials, 429 after many wrong ones.
+    pub(crate) async fn sign_in(self, request: &HttpRequest, server: &Server, address: Option<&Address>) -> Result<(Self, Context)> {
+        server.engine.catch_up(address).await?;
         let credentials = credentials(request.headers())?;
         let caller = server.engine.access.authenticate(credentials, &self.facts).await?;
         let context = Context { caller, now: self.now, facts: self.facts.clone() };

@@ -78,9 +78,9 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
     let (system, repository, rest) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
     let path = RequestPath::decode(rest)?;
     let method = Method::from_bytes(request.method().as_str().as_bytes()).map_err(|_| Error::bad_request("the method is not one of HTTP"))?;
-    let (client, context) = client.sign_in(request, server).await?;
-    told.principal = context.caller.name();
     let address = parse_address(system, repository).ok();
+    let (client, context) = client.sign_in(request, server, address.as_ref().map(|(address, _)| address)).await?;
+    told.principal = context.caller.name();
     let view = address.as_ref().and_then(|(address, moment)| Some(View { repo: server.engine.repo(address)?, moment: *moment }));
     let base = BaseUrl { origin: client.origin.clone(), path: format!("/{system}/{repository}") };
     let incoming = Incoming { request, payload, path, method, base, context };

@@ -18,7 +18,7 @@ use crate::registry::proxy::PATIENCE_WITH_COPY;
 use crate::registry::reader::Reader;
 use crate::registry::{Engine, Repo, View};
 use crate::store::blobs::{BlobWriter, StagedBlob, WriteSpec};
-use crate::store::model::{Commit, NewBlob, NewRow};
+use crate::store::model::{CatalogError, Commit, NewBlob, NewRow};
 use crate::upstream::{Fetch, Target};
 
 /// Results that are looked at before a count of them is told to who asks for none.
@@ -269,6 +269,15 @@ impl Facade for Session {
     }
 }
 
+/// What is done with bytes that the catalog has already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// They are not stored again. The change may find that they were removed meanwhile.
+    Trusted,
+    /// They are stored again.
+    BroughtAgain,
+}
+
 /// A birth on its way into the catalog: the row, and the blob that must be durable before.
 pub(crate) struct Arrival {
     row: NewRow,
@@ -292,7 +301,7 @@ impl Session {
                     BlobSource::Staged(staged) => {
                         let own = self.staged.lock().get(&staged.digest()).cloned();
                         let own = own.ok_or_else(|| Error::internal("a commit named a blob that its request did not stage"))?;
-                        (NewBlob::New(own.facts().clone()), Some(own))
+                        (NewBlob::Known(own.facts().clone()), Some(own))
                     }
                 };
                 Arrival { row: NewRow::Entry { path, package, version, blob, content_type, data }, blob: staged }
@@ -304,11 +313,7 @@ impl Session {
 impl Engine {
     /// Applies a change: blobs first, then one transaction, then the head.
     pub(crate) async fn commit(&self, repo: &Arc<Repo>, mut commit: Commit, arrivals: Vec<Arrival>) -> Result<u64> {
-        for arrival in &arrivals {
-            if let Some(blob) = &arrival.blob {
-                self.blobs.persist(blob).await?;
-            }
-        }
+        let blobs: Vec<_> = arrivals.iter().map(|arrival| arrival.blob.clone()).collect();
         let format = Arc::clone(&repo.format);
         commit.births = entrepot_kit::blocking(move || {
             let with_fragments = |mut row: NewRow| {
@@ -320,9 +325,35 @@ impl Engine {
             arrivals.into_iter().map(|arrival| with_fragments(arrival.row)).collect()
         })
         .await?;
-        let revision = self.catalog.commit(commit).await?;
+        self.settle(&mut commit.births, &blobs, Known::Trusted).await?;
+        let revision = match self.catalog.commit(commit.clone()).await {
+            Err(CatalogError::BlobGone(_)) => {
+                self.settle(&mut commit.births, &blobs, Known::BroughtAgain).await?;
+                self.catalog.commit(commit).await?
+            }
+            other => other?,
+        };
         repo.advance(revision);
         Ok(revision)
+    }
+
+    /// Gives each new entry its blob: one that the catalog has, or one that is made durable now.
+    async fn settle(&self, births: &mut [NewRow], blobs: &[Option<Arc<StagedBlob>>], known: Known) -> Result<()> {
+        for (birth, blob) in births.iter_mut().zip(blobs) {
+            if let (NewRow::Entry { blob: place, .. }, Some(staged)) = (birth, blob) {
+                *place = self.arrive(staged, known).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The blob of a new entry: bytes that are stored already are not stored again.
+    pub(crate) async fn arrive(&self, staged: &StagedBlob, known: Known) -> Result<NewBlob> {
+        let facts = staged.facts();
+        if known == Known::Trusted && facts.inline.is_none() && self.catalog.blob(facts.digest).await?.is_some() {
+            return Ok(NewBlob::Known(facts.clone()));
+        }
+        Ok(NewBlob::New(self.blobs.persist(staged).await?))
     }
 
     /// Commits a change that the management API makes: a deletion or a restoration.

@@ -5,6 +5,7 @@
 //! commit makes every older cache line unreachable by moving the head: nothing is ever invalidated by name.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use entrepot_kit::{Address, Error, Format, Result, Timestamp};
 use parking_lot::RwLock;
@@ -70,6 +71,10 @@ pub struct Engine {
     pub max_upload: u64,
     keys: keys::Keys,
     table: RwLock<Arc<Table>>,
+    /// The catalog's epoch that the table was built at, or later.
+    table_epoch: AtomicU64,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
     cache: cache::Caches,
     locks: locks::KeyedLocks,
     fills: fill::Fills,
@@ -94,6 +99,8 @@ impl Engine {
             clock: parts.clock,
             max_upload: parts.max_upload,
             table: RwLock::default(),
+            table_epoch: AtomicU64::new(0),
+            reloading: tokio::sync::Mutex::default(),
             cache: cache::Caches::new(parts.cache_bytes),
             locks: locks::KeyedLocks::default(),
             fills: fill::Fills::default(),
@@ -127,12 +134,52 @@ impl Engine {
     /// # Errors
     /// Failures of the catalog.
     pub async fn reload(&self) -> Result<()> {
+        let _one_at_a_time = self.reloading.lock().await;
+        self.reload_alone().await
+    }
+
+    /// Under the lock, so that an older table never takes the place of a newer one.
+    async fn reload_alone(&self) -> Result<()> {
+        // Read first: a change after this makes the next look reload once more.
+        let epoch = self.catalog.epoch().await?;
         let (systems, rows) = (self.catalog.systems().await?, self.catalog.repositories().await?);
         let (table, problems) = Table::build(systems, rows, &self.formats, &self.table());
         for problem in problems {
             tracing::error!(problem, "a repository cannot be served");
         }
         *self.table.write() = Arc::new(table);
+        self.table_epoch.store(epoch, Ordering::Release);
+        Ok(())
+    }
+
+    /// Sees what other replicas wrote before a request is answered: policies, repositories, and the revisions of the repository that it
+    /// is about and of the members of that. Costs one small question to PostgreSQL, and nothing on one machine, where
+    /// [`Self::watch`] sees what commands write.
+    ///
+    /// # Errors
+    /// 503 when the catalog cannot be reached.
+    pub async fn catch_up(&self, address: Option<&Address>) -> Result<()> {
+        if !self.catalog.is_shared() {
+            return Ok(());
+        }
+        let table = self.table();
+        let known = address.and_then(|address| table.get(address));
+        let repos = || known.iter().flat_map(|repo| std::iter::once(*repo).chain(repo.leaves.iter().map(|leaf| &leaf.repo)));
+        let (epoch, heads) = self.catalog.heads(repos().map(|repo| repo.id()).collect()).await?;
+        for repo in repos() {
+            if let Some((_, head)) = heads.iter().find(|(id, _)| *id == repo.id()) {
+                repo.advance(*head);
+            }
+        }
+        if epoch > self.access.epoch() {
+            self.access.refresh().await?;
+        }
+        if epoch > self.table_epoch.load(Ordering::Acquire) {
+            let _one_at_a_time = self.reloading.lock().await;
+            if epoch > self.table_epoch.load(Ordering::Acquire) {
+                self.reload_alone().await?;
+            }
+        }
         Ok(())
     }
 

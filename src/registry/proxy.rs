@@ -12,11 +12,12 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use crate::access::without_tokens;
+use crate::registry::facade::Known;
 use crate::registry::fill::{FillContent, Head, Progress, again};
 use crate::registry::reader::Reader;
 use crate::registry::{Engine, Repo};
 use crate::store::blobs::{StagedBlob, WriteSpec};
-use crate::store::model::{Commit, NewBlob, NewRow, StoredEntry, UpstreamState};
+use crate::store::model::{CatalogError, Commit, NewRow, StoredEntry, UpstreamState};
 use crate::upstream::{Fetch, Fetched, Target};
 
 /// Largest package index that is kept, in bytes; the largest known public ones have 40 MB.
@@ -123,7 +124,7 @@ impl Reader {
             UpstreamPath::Needs { package } => {
                 // What is kept needs no index: a build goes on while the upstream, or the package, is gone.
                 let at = self.engine.revision(repo, self.moment).await?;
-                if let Some(stored) = self.engine.stored(repo, path, at).await? {
+                if let Some(stored) = self.engine.stored(repo, path, at).await?.filter(|stored| !stored.damaged) {
                     return self.engine.file(&stored, Source::Cache, false).await.map(Some);
                 }
                 let Some(index) = self.index(repo, &package).await? else { return Ok(None) };
@@ -141,7 +142,7 @@ impl Reader {
     /// A file whose bytes never change: kept, or fetched once.
     async fn unchanging(&self, repo: &Arc<Repo>, job: Job) -> Result<Answer> {
         let at = self.engine.revision(repo, self.moment).await?;
-        if let Some(stored) = self.engine.stored(repo, &job.path, at).await? {
+        if let Some(stored) = self.engine.stored(repo, &job.path, at).await?.filter(|stored| !stored.damaged) {
             return Ok(Answer::Kept(stored, Source::Cache));
         }
         if self.engine.cache.missing.get(&(repo.id(), job.path.clone())).is_some() {
@@ -157,7 +158,8 @@ impl Reader {
             let stored = self.engine.stored(repo, &job.path, at).await?;
             return Ok(stored.map_or(Answer::Missing, |stored| Answer::Kept(stored, Source::Cache)));
         }
-        let kept = self.engine.stored(repo, &job.path, None).await?;
+        // What is damaged is fetched anew, whole.
+        let kept = self.engine.stored(repo, &job.path, None).await?.filter(|stored| !stored.damaged);
         let state = self.engine.upstream_state(repo, &job.path).await?;
         let settings = repo.upstream()?.settings();
         if let Some(state) = &state {
@@ -329,30 +331,18 @@ impl Engine {
             Class::Immutable | Class::Mutable => self.stage_file(repo, job, fetched, &head, progress).await?,
         };
         if kept.is_none_or(|kept| kept.entry.digest != Some(staged.facts().digest)) {
-            self.blobs.persist(&staged).await?;
-            let row = NewRow::Entry {
+            let content_type = head.content_type.filter(|text| text.len() <= 255);
+            let row = |blob| NewRow::Entry {
                 path: job.path.clone(),
                 package: job.package.clone(),
                 version: job.version.clone(),
-                blob: NewBlob::New(staged.facts().clone()),
-                content_type: head.content_type.filter(|text| text.len() <= 255),
+                blob,
+                content_type: content_type.clone(),
                 data: String::new(),
             };
-            if job.class == Class::Immutable {
-                self.catalog.keep(repo.id(), row, self.now()).await?;
-            } else {
-                let commit = Commit {
-                    repository: repo.id(),
-                    principal: UPSTREAM_PRINCIPAL.to_owned(),
-                    request_id: String::new(),
-                    now: self.now(),
-                    action: String::from("upstream-change"),
-                    subject: job.package.clone().unwrap_or_else(|| job.path.clone()),
-                    preconditions: Vec::new(),
-                    deaths: Vec::new(),
-                    births: vec![row],
-                };
-                repo.advance(self.catalog.commit(commit).await?);
+            match self.keep_row(repo, job, row(self.arrive(&staged, Known::Trusted).await?)).await {
+                Err(CatalogError::BlobGone(_)) => self.keep_row(repo, job, row(self.arrive(&staged, Known::BroughtAgain).await?)).await?,
+                other => other?,
             }
         }
         if job.class != Class::Immutable {
@@ -361,6 +351,26 @@ impl Engine {
         let stored = self.stored(repo, &job.path, None).await?;
         let stored = stored.ok_or_else(|| Error::internal(format!("{:?} was kept and is not there", job.path)))?;
         Ok(Progress::Done(stored, Source::Remote))
+    }
+
+    /// Writes down what was fetched: a file that never changes quietly, anything else as a revision.
+    async fn keep_row(&self, repo: &Repo, job: &Job, row: NewRow) -> Result<(), CatalogError> {
+        if job.class == Class::Immutable {
+            return self.catalog.keep(repo.id(), row, self.now()).await;
+        }
+        let commit = Commit {
+            repository: repo.id(),
+            principal: UPSTREAM_PRINCIPAL.to_owned(),
+            request_id: String::new(),
+            now: self.now(),
+            action: String::from("upstream-change"),
+            subject: job.package.clone().unwrap_or_else(|| job.path.clone()),
+            preconditions: Vec::new(),
+            deaths: Vec::new(),
+            births: vec![row],
+        };
+        repo.advance(self.catalog.commit(commit).await?);
+        Ok(())
     }
 
     /// Takes a file in while readers follow, and checks it.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::access::Caller;
 use crate::registry::cache::DocumentKey;
 use crate::registry::{Engine, Moment, Repo};
-use crate::store::model::StoredEntry;
+use crate::store::model::{BlobPlace, StoredEntry};
 
 /// Reads for one caller, at one moment.
 pub struct Reader {
@@ -160,7 +160,10 @@ impl Engine {
     pub(crate) async fn content(&self, stored: &StoredEntry) -> Result<Arc<dyn Content>> {
         match (&stored.inline, &stored.entry.digest, stored.entry.size) {
             (Some(bytes), ..) => Ok(crate::store::blobs::inline(bytes.clone())),
-            (None, Some(digest), Some(size)) => self.blobs.open(digest, size).await,
+            (None, Some(digest), Some(size)) => {
+                let place = BlobPlace { digest: *digest, size, location: stored.location.clone() };
+                self.blobs.open(&place).await
+            }
             _ => Err(entrepot_kit::Error::internal(format!("the entry {:?} has no blob", stored.entry.path))),
         }
     }

@@ -21,6 +21,9 @@ pub enum CatalogError {
     /// What the change or question is about does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// A change counted on a blob that is not there any more. Nothing was changed: bring the bytes again.
+    #[error("the blob {0} is gone")]
+    BlobGone(Sha256Digest),
     /// The database cannot be used at the moment: busy, full, connection lost.
     #[error("the catalog cannot be reached")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
@@ -44,6 +47,7 @@ impl From<CatalogError> for entrepot_kit::Error {
         match error {
             CatalogError::Conflict(message) => Self::conflict(message),
             CatalogError::NotFound(message) => Self::not_found(message),
+            CatalogError::BlobGone(digest) => Self::unavailable(format!("the stored bytes {digest} were removed meanwhile; try again"), 1),
             CatalogError::Unavailable(cause) => Self::unavailable("the catalog cannot be reached; try again", 2).with_source(Cause(cause)),
             CatalogError::Internal(cause) => Self::internal(Cause(cause)),
         }
@@ -123,6 +127,19 @@ pub struct BlobFacts {
     pub digests: Digests,
     /// Its bytes, when there are at most [`INLINE_LIMIT`]. Larger ones are in the blob store.
     pub inline: Option<Bytes>,
+    /// Where the blob store keeps it, in the store's own words.
+    pub location: Option<String>,
+}
+
+/// Where the bytes of a blob that is not inline are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BlobPlace {
+    /// Its name.
+    pub digest: Sha256Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Where the blob store keeps it; `None` for files of the first version, which are named by their digest.
+    pub location: Option<String>,
 }
 
 /// An entry and where its bytes are.
@@ -132,6 +149,10 @@ pub struct StoredEntry {
     pub entry: Entry,
     /// Its bytes, when they are small.
     pub inline: Option<Bytes>,
+    /// Where the blob store keeps its bytes, in the store's own words.
+    pub location: Option<String>,
+    /// Whether the bytes are known to be missing or wrong.
+    pub damaged: bool,
     /// The revision that brought it; 0 for an immutable file that a proxy kept.
     pub born: u64,
     /// What the upstream said of this path, in a proxy.
@@ -169,7 +190,7 @@ pub enum NewRow {
         package: Option<String>,
         /// The version that it belongs to.
         version: Option<String>,
-        /// Its bytes. Those over [`INLINE_LIMIT`] must be durable in the blob store already.
+        /// Its bytes.
         blob: NewBlob,
         /// The media type.
         content_type: Option<String>,
@@ -198,8 +219,11 @@ pub enum NewRow {
 /// The bytes of a new entry.
 #[derive(Debug, Clone)]
 pub enum NewBlob {
-    /// A blob that may be new to the catalog.
+    /// A blob that may be new to the catalog. Its bytes are durable, or inline.
     New(BlobFacts),
+    /// A blob that the catalog was seen to have, with what is known of it. The change fails with [`CatalogError::BlobGone`] when
+    /// it was removed meanwhile.
+    Known(BlobFacts),
     /// The blob of the entry that lives at this path before the change.
     Entry(String),
 }
@@ -376,4 +400,33 @@ pub struct KeyRow {
     pub created: Timestamp,
     /// After this it signs nothing new.
     pub expires: Option<Timestamp>,
+}
+
+/// A sign-in through a browser that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewWebLogin {
+    /// The hash of what the waiting client knows.
+    pub poll_hash: Vec<u8>,
+    /// What its page is called.
+    pub page: String,
+    /// The network that it was begun from; empty when unknown.
+    pub network: String,
+    /// When it is over.
+    pub ends: Timestamp,
+}
+
+/// How a sign-in through a browser stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WebLoginStanding {
+    /// Nobody signed in yet.
+    Waiting,
+    /// Somebody signed in.
+    Done {
+        /// The principal's number.
+        principal: i64,
+        /// The token that was typed for a password.
+        token: Option<String>,
+    },
+    /// There is no such sign-in, or it is over.
+    Gone,
 }

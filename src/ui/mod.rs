@@ -61,7 +61,7 @@ fn page(status: StatusCode, template: &impl Template) -> HttpResponse {
 async fn home(request: HttpRequest, server: web::Data<Server>) -> HttpResponse {
     let client = Client::of(&request, &server);
     let origin = client.origin.clone();
-    let (_, context) = match client.sign_in(&request, &server).await {
+    let (_, context) = match client.sign_in(&request, &server, None).await {
         Ok(known) => known,
         Err(error) => return refuse(&error, None),
     };
@@ -104,7 +104,11 @@ struct Form {
 async fn sign_in(request: HttpRequest, server: web::Data<Server>, waiting: web::Path<String>, form: web::Form<Form>) -> HttpResponse {
     let client = Client::of(&request, &server);
     let form = form.into_inner();
-    match server.engine.access.complete_web_login(&waiting, &form.name, form.password, &client.facts).await {
+    let outcome = async {
+        server.engine.catch_up(None).await?;
+        server.engine.access.complete_web_login(&waiting, &form.name, form.password, &client.facts).await
+    };
+    match outcome.await {
         Ok(()) => page(StatusCode::OK, &Login { done: true, error: None }),
         Err(error) => {
             let status = StatusCode::from_u16(error.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

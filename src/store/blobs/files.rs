@@ -1,4 +1,4 @@
-//! Blobs as local files: `sha256/ab/cd/<digest>`, spooled beside in `staging`.
+//! Blobs as local files: `sha256/ab/cd/<digest>-<unique>`, spooled beside in `staging`. Those of the first version have no `-<unique>`.
 //!
 //! A file gets its name only after its bytes are on the disk, and the folders are synced before a commit may name it. Files left in
 //! `staging` belong to nobody: they are removed at start.
@@ -10,10 +10,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use entrepot_kit::records::Content;
-use entrepot_kit::{Error, Result, Sha256Digest};
+use entrepot_kit::{Error, Result, Sha256Digest, Timestamp};
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::content::FileContent;
-use super::{BlobStore, BlobWriter, StagedBlob, WriteSpec, storage_failed};
+use super::{BlobStore, BlobWriter, StagedBlob, StoredObject, WriteSpec, storage_failed};
+use crate::store::model::{BlobFacts, BlobPlace};
 
 /// Local files below one folder.
 pub struct FileBlobs {
@@ -41,12 +44,23 @@ impl FileBlobs {
         Ok(store)
     }
 
-    fn path(&self, digest: &Sha256Digest) -> PathBuf {
-        let name = digest.hex();
+    fn path(&self, place: &BlobPlace) -> Result<PathBuf> {
+        let name = place.location.clone().unwrap_or_else(|| place.digest.hex());
+        // Names come from the catalog; one that is not ours must not lead anywhere.
+        if !name.starts_with(&place.digest.hex()) || !name.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+            return Err(Error::internal(format!("{name:?} is not the name of a file of blob {}", place.digest)));
+        }
         let (first, rest) = name.split_at(2);
         let (second, _) = rest.split_at(2);
-        self.root.join(first).join(second).join(&name)
+        Ok(self.root.join(first).join(second).join(&name))
     }
+}
+
+/// A name for a file that no other has, or had.
+fn unique_name(digest: &Sha256Digest) -> Result<String> {
+    let mut unique = [0; 8];
+    getrandom::fill(&mut unique).map_err(|cause| Error::internal(cause.to_string()))?;
+    Ok(format!("{digest}-{}", hex::encode(unique), digest = digest.hex()))
 }
 
 #[async_trait]
@@ -55,18 +69,21 @@ impl BlobStore for FileBlobs {
         Ok(BlobWriter::new(self.staging.clone(), &spec))
     }
 
-    async fn persist(&self, staged: &StagedBlob) -> Result<()> {
-        let Some((file, temporary)) = staged.take_file() else { return Ok(()) };
-        let (target, size, root) = (self.path(&staged.facts().digest), staged.facts().size, self.root.clone());
+    async fn persist(&self, staged: &StagedBlob) -> Result<BlobFacts> {
+        if let Some(facts) = staged.settled() {
+            return Ok(facts);
+        }
+        let Some((file, temporary)) = staged.take_file() else { return Err(Error::internal("a staged blob is being made durable twice at once")) };
+        let facts = staged.facts();
+        let name = unique_name(&facts.digest)?;
+        let target = self.path(&BlobPlace { digest: facts.digest, size: facts.size, location: Some(name.clone()) })?;
+        let root = self.root.clone();
         entrepot_kit::blocking(move || {
             let place = || -> io::Result<()> {
                 file.sync_all()?;
                 let folder = target.parent().unwrap_or(&root);
                 fs::create_dir_all(folder)?;
-                // The same bytes may have come before: the file that is there stays, for it may be open or being sent.
-                if fs::metadata(&target).map_or(true, |known| known.len() != size) {
-                    temporary.persist(&target)?;
-                }
+                temporary.persist(&target)?;
                 // All folders on the way: one of them may be new, made here or by a neighbour that has not synced yet.
                 for folder in target.ancestors().skip(1).take(3) {
                     File::open(folder)?.sync_all()?;
@@ -75,12 +92,12 @@ impl BlobStore for FileBlobs {
             };
             place().map_err(storage_failed)
         })
-        .await
+        .await?;
+        Ok(staged.placed(name))
     }
 
-    async fn open(&self, digest: &Sha256Digest, size: u64) -> Result<Arc<dyn Content>> {
-        let path = self.path(digest);
-        let digest = *digest;
+    async fn open(&self, place: &BlobPlace) -> Result<Arc<dyn Content>> {
+        let (path, digest, size) = (self.path(place)?, place.digest, place.size);
         entrepot_kit::blocking(move || {
             let lost = |what: String| Error::internal(format!("blob {digest}: {what}"));
             let file = File::open(&path).map_err(|cause| lost(cause.to_string()))?;
@@ -92,6 +109,39 @@ impl BlobStore for FileBlobs {
         })
         .await
     }
+
+    async fn remove(&self, place: &BlobPlace) -> Result<()> {
+        let path = self.path(place)?;
+        entrepot_kit::blocking(move || match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(storage_failed(cause)),
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    fn list(&self) -> BoxStream<'_, Result<StoredObject>> {
+        let shards = (0..=0xffff_u32).map(|number| self.root.join(format!("{:02x}", number >> 8)).join(format!("{:02x}", number & 0xff)));
+        let folders = futures::stream::iter(shards).then(|folder| entrepot_kit::blocking(move || files_of(&folder)));
+        folders.map_ok(|files| futures::stream::iter(files.into_iter().map(Ok))).try_flatten().boxed()
+    }
+}
+
+/// The files of one folder; none when it is not there.
+fn files_of(folder: &Path) -> Result<Vec<StoredObject>> {
+    let entries = match fs::read_dir(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(storage_failed)?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(storage_failed)?;
+        // Gone since the folder was read: removed, which is as good as not listed.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let (Ok(name), true) = (entry.file_name().into_string(), metadata.is_file()) else { continue };
+        let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+        files.push(StoredObject { location: name, size: metadata.len(), modified: Timestamp(i64::try_from(modified.as_millis()).unwrap_or(i64::MAX)) });
+    }
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use entrepot_kit::records::Content;
-use entrepot_kit::{Algorithm, Error, Result, Sha256Digest};
+use entrepot_kit::{Algorithm, Error, Result, Timestamp};
+use futures::stream::BoxStream;
 use http::StatusCode;
 
 pub use crate::store::model::INLINE_LIMIT;
+use crate::store::model::{BlobFacts, BlobPlace};
 pub use content::inline;
 pub use files::FileBlobs;
 pub use spool::{BlobTail, BlobWriter, StagedBlob};
@@ -40,17 +42,38 @@ pub trait BlobStore: Send + Sync {
     /// Failures of the storage.
     async fn writer(&self, spec: WriteSpec) -> Result<BlobWriter>;
 
-    /// Makes a staged blob durable under its digest. Doing it again, or for bytes that are there already, changes nothing.
+    /// Makes a staged blob durable at a place of its own, and says what the catalog needs to know of it. Doing it again gives the
+    /// same place. A place is never used for other bytes, nor a second time for the same, so that a removal never meets an arrival.
     ///
     /// # Errors
     /// 507 when the storage is full, and other failures of it.
-    async fn persist(&self, staged: &StagedBlob) -> Result<()>;
+    async fn persist(&self, staged: &StagedBlob) -> Result<BlobFacts>;
 
     /// Opens a durable blob.
     ///
     /// # Errors
     /// 500 when it is missing or has another size than the catalog says: both mean that the storage lost something.
-    async fn open(&self, digest: &Sha256Digest, size: u64) -> Result<Arc<dyn Content>>;
+    async fn open(&self, place: &BlobPlace) -> Result<Arc<dyn Content>>;
+
+    /// Removes a blob. One that is not there is no error.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    async fn remove(&self, place: &BlobPlace) -> Result<()>;
+
+    /// Everything that is stored, in no certain order, read as it is asked for.
+    fn list(&self) -> BoxStream<'_, Result<StoredObject>>;
+}
+
+/// Bytes in a blob store, whether the catalog knows of them or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Where it lies, as [`BlobPlace::location`]; the digest in hexadecimal for files of the first version.
+    pub location: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was written.
+    pub modified: Timestamp,
 }
 
 /// The answer for a failure of the file system.

@@ -122,7 +122,7 @@ impl BlobWriter {
         let (digest, digests) = work.hasher.finish();
         let file = self.shared.file.get().cloned();
         let inline = file.is_none().then(|| self.shared.memory.lock().clone().freeze());
-        Ok(StagedBlob { facts: BlobFacts { digest, size, digests, inline }, file, temporary: Mutex::new(work.temporary) })
+        Ok(StagedBlob { facts: BlobFacts { digest, size, digests, inline, location: None }, file, temporary: Mutex::new(work.temporary), place: OnceLock::new() })
     }
 }
 
@@ -193,6 +193,8 @@ pub struct StagedBlob {
     facts: BlobFacts,
     file: Option<Arc<File>>,
     temporary: Mutex<Option<TempPath>>,
+    /// Where it became durable.
+    place: OnceLock<String>,
 }
 
 impl StagedBlob {
@@ -200,6 +202,18 @@ impl StagedBlob {
     #[must_use]
     pub fn facts(&self) -> &BlobFacts {
         &self.facts
+    }
+
+    /// What the catalog needs to know once the blob is durable at `location`.
+    pub(super) fn placed(&self, location: String) -> BlobFacts {
+        let location = self.place.get_or_init(|| location).clone();
+        BlobFacts { location: Some(location), ..self.facts.clone() }
+    }
+
+    /// The same, when it was made durable before or needs no place.
+    pub(super) fn settled(&self) -> Option<BlobFacts> {
+        let location = self.place.get().cloned();
+        (location.is_some() || self.facts.inline.is_some()).then(|| BlobFacts { location, ..self.facts.clone() })
     }
 
     /// The spooled file, given once: whoever takes it moves it to its place.

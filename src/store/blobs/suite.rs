@@ -5,7 +5,8 @@ use entrepot_kit::{Algorithm, Hasher, Staged as _};
 use futures::TryStreamExt as _;
 use http::StatusCode;
 
-use super::{BlobStore, INLINE_LIMIT, StagedBlob, WriteSpec};
+use super::{BlobStore, INLINE_LIMIT, StagedBlob, StoredObject, WriteSpec};
+use crate::store::model::{BlobFacts, BlobPlace};
 
 const LARGE: usize = 3 * 1024 * 1024 + 17;
 
@@ -14,7 +15,7 @@ pub(super) async fn run(store: &dyn BlobStore) {
     sizes_round_trip(store).await;
     limits_hold(store).await;
     growing_bodies_can_be_followed(store).await;
-    the_same_bytes_twice_are_one_blob(store).await;
+    the_same_bytes_twice_have_two_places(store).await;
     dropped_bodies_are_forgotten(store).await;
 }
 
@@ -44,17 +45,19 @@ async fn sizes_round_trip(store: &dyn BlobStore) {
         let mut read = Vec::new();
         staged.reader().await.expect("a reader").read_to_end(&mut read).expect("read");
         assert_eq!(read, body, "staged bytes of {length}");
-        store.persist(&staged).await.expect("persisted");
+        let placed = store.persist(&staged).await.expect("persisted");
         if staged.facts().inline.is_some() {
+            assert_eq!(placed.location, None, "inline bytes lie nowhere else");
             continue;
         }
-        let content = store.open(&digest, length as u64).await.expect("opened");
+        let place = BlobPlace { digest, size: length as u64, location: placed.location };
+        let content = store.open(&place).await.expect("opened");
         for range in [None, Some(0..1), Some(5..length as u64), Some(length as u64 - 1..length as u64)] {
             let expected = range.clone().map_or(body.clone(), |range| body.slice(range.start as usize..range.end as usize));
             let chunks: Vec<Bytes> = content.stream(range.clone()).await.expect("a stream").try_collect().await.expect("read");
             assert_eq!(chunks.concat(), expected, "{range:?} of {length}");
         }
-        assert!(store.open(&digest, length as u64 + 1).await.is_err(), "a wrong size is damage");
+        assert!(store.open(&BlobPlace { size: length as u64 + 1, ..place }).await.is_err(), "a wrong size is damage");
     }
 }
 
@@ -81,24 +84,36 @@ async fn growing_bodies_can_be_followed(store: &dyn BlobStore) {
     drop(staged);
 }
 
-async fn the_same_bytes_twice_are_one_blob(store: &dyn BlobStore) {
+/// Each arrival has a place of its own, so that the removal of one never takes another.
+async fn the_same_bytes_twice_have_two_places(store: &dyn BlobStore) {
     let body = body(LARGE + 1);
     let (one, other) = (stage(store, &body, LARGE).await, stage(store, &body, 1 << 20).await);
     let (first, second) = tokio::join!(store.persist(&one), store.persist(&other));
-    first.expect("persisted");
-    second.expect("persisted");
-    store.persist(&one).await.expect("again is no harm");
-    assert!(store.open(&one.facts().digest, body.len() as u64).await.is_ok());
+    let (first, second) = (first.expect("persisted"), second.expect("persisted"));
+    assert_ne!(first.location, second.location);
+    assert_eq!(store.persist(&one).await.expect("again is no harm"), first);
+    let place = |facts: &BlobFacts| BlobPlace { digest: facts.digest, size: facts.size, location: facts.location.clone() };
+    let listed: Vec<StoredObject> = store.list().try_collect().await.expect("listed");
+    for facts in [&first, &second] {
+        let found = listed.iter().find(|object| Some(&object.location) == facts.location.as_ref()).expect("what was stored is listed");
+        assert_eq!(found.size, facts.size);
+        assert!(found.modified.0 > 1_700_000_000_000, "{found:?}");
+    }
+    store.remove(&place(&first)).await.expect("removed");
+    store.remove(&place(&first)).await.expect("again is no harm");
+    assert!(store.open(&place(&first)).await.is_err());
+    let chunks: Vec<Bytes> = store.open(&place(&second)).await.expect("opened").stream(None).await.expect("a stream").try_collect().await.expect("read");
+    assert_eq!(chunks.concat(), body);
 }
 
-/// Neither a writer nor a staged blob that is dropped can be opened later.
+/// Neither a writer nor a staged blob that is dropped leaves anything.
 pub(super) async fn dropped_bodies_are_forgotten(store: &dyn BlobStore) {
     let body = body(LARGE + 2);
     let staged = stage(store, &body, LARGE).await;
-    let digest = staged.facts().digest;
     drop(staged);
     let mut writer = store.writer(WriteSpec { algorithms: Vec::new(), limit: u64::MAX }).await.expect("a writer");
     writer.write(body.clone()).await.expect("written");
     drop(writer);
-    assert!(store.open(&digest, body.len() as u64).await.is_err());
+    let listed: Vec<StoredObject> = store.list().try_collect().await.expect("listed");
+    assert!(listed.iter().all(|object| object.size != body.len() as u64), "{listed:?}");
 }

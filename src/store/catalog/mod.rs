@@ -11,8 +11,8 @@ use entrepot_kit::accounts::Tags;
 use entrepot_kit::{Listing, ListingPage, PackageState, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp, VersionState};
 
 use crate::store::model::{
-    AuditFilter, AuditRow, BlobFacts, CatalogError, Commit, KeyRow, NewRepository, NewRow, PolicyRow, PrincipalRow, RepositoryRow, RevisionRow, StoredEntry,
-    SystemRow, TokenRow, UpstreamState, VersionSpan,
+    AuditFilter, AuditRow, BlobFacts, CatalogError, Commit, KeyRow, NewRepository, NewRow, NewWebLogin, PolicyRow, PrincipalRow, RepositoryRow, RevisionRow, StoredEntry,
+    SystemRow, TokenRow, UpstreamState, VersionSpan, WebLoginStanding,
 };
 
 mod convert;
@@ -74,6 +74,17 @@ impl Catalog {
     /// A counter that every change to systems, repositories, principals, tokens and policies moves.
     pub async fn epoch(&self) -> Result<u64> {
         forward!(self.read(repositories::epoch))
+    }
+
+    /// Whether other processes serve from this catalog too, so that every request looks whether they changed something.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(&*self.0, Database::Postgres(_))
+    }
+
+    /// The epoch, and the newest revisions of these repositories, in one look.
+    pub async fn heads(&self, repositories: Vec<i64>) -> Result<(u64, Vec<(i64, u64)>)> {
+        forward!(self.read(repositories::heads, &repositories))
     }
 
     /// A number that differs after another process changed something that this one may hold in memory. On SQLite it moves
@@ -225,7 +236,7 @@ impl Catalog {
         forward!(self.read(search::search, &repositories, &text, from, size))
     }
 
-    /// What is known of a blob.
+    /// What is known of a blob whose bytes are there.
     pub async fn blob(&self, digest: Sha256Digest) -> Result<Option<BlobFacts>> {
         forward!(self.read(entries::blob, digest))
     }
@@ -347,6 +358,45 @@ impl Catalog {
     pub async fn keys(&self, purpose: &str) -> Result<Vec<KeyRow>> {
         let purpose = purpose.to_owned();
         forward!(self.read(logs::keys, &purpose))
+    }
+
+    /// Takes, or prolongs, the lease of some work that one process at a time does; `false` while another holder has it.
+    pub async fn take_lease(&self, name: &str, holder: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        forward!(self.write(leases::take, &name, &holder, now, until))
+    }
+
+    /// Gives a lease back before its end.
+    pub async fn give_lease_back(&self, name: &str, holder: &str) -> Result<()> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        forward!(self.write(leases::give_back, &name, &holder))
+    }
+
+    /// Begins a sign-in through a browser; `false` when too many wait, in all or from its network.
+    pub async fn start_web_login(&self, new: NewWebLogin, now: Timestamp, most: i64, most_of_network: i64) -> Result<bool> {
+        forward!(self.write(web_logins::start, &new, now, most, most_of_network))
+    }
+
+    /// Whether the page of a sign-in still waits for somebody.
+    pub async fn web_login_waits(&self, page: &str, now: Timestamp) -> Result<bool> {
+        let page = page.to_owned();
+        forward!(self.read(web_logins::waits, &page, now))
+    }
+
+    /// Notes who signed in; `false` when nobody waits any more.
+    pub async fn complete_web_login(&self, page: &str, principal: i64, token: Option<String>, now: Timestamp) -> Result<bool> {
+        let page = page.to_owned();
+        forward!(self.write(web_logins::complete, &page, principal, token.as_deref(), now))
+    }
+
+    /// How a sign-in stands. A finished one is told once, whoever asks and wherever.
+    pub async fn poll_web_login(&self, poll_hash: Vec<u8>, now: Timestamp) -> Result<WebLoginStanding> {
+        let asked = poll_hash.clone();
+        let standing = forward!(self.read(web_logins::standing, &asked, now))?;
+        if matches!(standing, WebLoginStanding::Done { .. }) && !forward!(self.write(web_logins::end, &poll_hash))? {
+            return Ok(WebLoginStanding::Gone);
+        }
+        Ok(standing)
     }
 
     /// Stores a key unless its purpose has a valid one; gives back the one that is valid.

@@ -6,6 +6,9 @@
 //! - `packages` is the identity of a name, made once and never deleted: the states of a package are `package_documents`, and
 //!   `package_changes` has a row for each revision that touched it, its versions or its entries.
 //! - Each state of a version is a row of `versions`; `ordinal` counts a package's versions in the order of first publication.
+//! - `blobs.location` names the bytes in the blob store and is never used again for others; it is empty for inline bytes and for
+//!   files of the first version, which are named by their digest. `condemned`: no entry led there at that time, gc may remove it
+//!   after its grace. `damaged`: the bytes are known to be missing or wrong; whoever brings the same bytes again mends it.
 //! - `entries.package` is a name, not a reference: in a proxy files belong to packages that have no row.
 
 diesel::table! {
@@ -44,7 +47,10 @@ diesel::table! {
     fragments (version_id, kind) { version_id -> BigInt, kind -> Text, bytes -> Binary, }
 }
 diesel::table! {
-    blobs (digest) { digest -> Binary, size -> BigInt, digests -> Text, inline -> Nullable<Binary>, created -> BigInt, }
+    blobs (digest) {
+        digest -> Binary, size -> BigInt, digests -> Text, inline -> Nullable<Binary>, created -> BigInt, location -> Nullable<Text>,
+        condemned -> Nullable<BigInt>, damaged -> Nullable<BigInt>,
+    }
 }
 diesel::table! {
     entries (id) {
@@ -84,6 +90,14 @@ diesel::table! {
 diesel::table! {
     keys (id) { id -> Text, purpose -> Text, public -> Binary, sealed -> Binary, created -> BigInt, expires -> Nullable<BigInt>, }
 }
+diesel::table! {
+    leases (name) { name -> Text, holder -> Text, until -> BigInt, }
+}
+diesel::table! {
+    web_logins (poll_hash) {
+        poll_hash -> Binary, page -> Text, network -> Text, ends -> BigInt, principal_id -> Nullable<BigInt>, token_id -> Nullable<Text>,
+    }
+}
 
 diesel::joinable!(repositories -> systems (system_id));
 diesel::joinable!(package_documents -> packages (package_id));
@@ -91,6 +105,7 @@ diesel::joinable!(versions -> packages (package_id));
 diesel::joinable!(fragments -> versions (version_id));
 diesel::joinable!(entries -> blobs (blob));
 diesel::allow_tables_to_appear_in_same_query!(
+    meta,
     systems,
     repositories,
     revisions,

@@ -8,7 +8,7 @@ use super::{Conn, entries as paths, search};
 use crate::store::catalog::convert::{from_json, other_digests, to_column, to_json};
 use crate::store::catalog::failure::{QueryError, QueryResult};
 use crate::store::catalog::schema::{blobs, entries, fragments, package_documents, packages, versions};
-use crate::store::model::{BlobFacts, NewBlob, NewRow};
+use crate::store::model::{BlobFacts, CatalogError, NewBlob, NewRow};
 
 /// An entry to be inserted.
 pub(super) struct NewEntry<'a> {
@@ -49,23 +49,47 @@ pub(super) fn insert_entry(connection: &mut Conn, repository: i64, new: &NewEntr
     Ok(())
 }
 
-/// Makes a blob known, or adds to what is known of it.
+/// Makes a blob known, or adds to what is known of it. Afterwards the transaction holds its row: gc waits, and finds it in use.
 fn insert_blob(connection: &mut Conn, facts: &BlobFacts, now: i64) -> QueryResult<()> {
     let key = facts.digest.as_bytes().as_slice();
     let digests = other_digests(&facts.digests);
-    let inserted = diesel::insert_into(blobs::table)
-        .values((
-            blobs::digest.eq(key),
-            blobs::size.eq(to_column(facts.size)),
-            blobs::digests.eq(to_json(&digests)?),
-            blobs::inline.eq(facts.inline.as_deref()),
-            blobs::created.eq(now),
-        ))
-        .on_conflict(blobs::digest)
-        .do_nothing()
-        .execute(connection)?;
-    if inserted > 0 || digests.is_empty() {
-        return Ok(());
+    // Twice at most: a row that gc removes between the two statements makes place for ours.
+    for _ in 0..3 {
+        let inserted = diesel::insert_into(blobs::table)
+            .values((
+                blobs::digest.eq(key),
+                blobs::size.eq(to_column(facts.size)),
+                blobs::digests.eq(to_json(&digests)?),
+                blobs::inline.eq(facts.inline.as_deref()),
+                blobs::location.eq(&facts.location),
+                blobs::created.eq(now),
+            ))
+            .on_conflict(blobs::digest)
+            .do_nothing()
+            .execute(connection)?;
+        if inserted > 0 || (revive(connection, facts, Some(facts))? && add_digests(connection, key, &digests)?) {
+            return Ok(());
+        }
+    }
+    Err(QueryError::damaged("blob", "its row comes and goes"))
+}
+
+/// Keeps a known blob: it is not condemned any more, and mended when the same bytes were brought again. `false` when it is gone.
+fn revive(connection: &mut Conn, facts: &BlobFacts, brought: Option<&BlobFacts>) -> QueryResult<bool> {
+    let row = blobs::table.find(facts.digest.as_bytes().as_slice());
+    let kept = diesel::update(row.filter(blobs::damaged.is_null())).set(blobs::condemned.eq(None::<i64>)).execute(connection)?;
+    if kept > 0 {
+        return Ok(true);
+    }
+    let Some(brought) = brought else { return Ok(false) };
+    let mended = (blobs::condemned.eq(None::<i64>), blobs::damaged.eq(None::<i64>), blobs::location.eq(&brought.location));
+    Ok(diesel::update(row).set(mended).execute(connection)? > 0)
+}
+
+/// Adds digests that were not known yet. `true`, for the sake of the caller.
+fn add_digests(connection: &mut Conn, key: &[u8], digests: &Digests) -> QueryResult<bool> {
+    if digests.is_empty() {
+        return Ok(true);
     }
     let known: String = blobs::table.find(key).select(blobs::digests).first(connection)?;
     let mut known: Digests = from_json("digests of a blob", &known)?;
@@ -76,19 +100,23 @@ fn insert_blob(connection: &mut Conn, facts: &BlobFacts, now: i64) -> QueryResul
         }
         diesel::update(blobs::table.find(key)).set(blobs::digests.eq(to_json(&known)?)).execute(connection)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 impl Change<'_> {
-    /// The blob of each birth that has one. New blobs are inserted in the order of their digests, so that two changes on
+    /// The blob of each birth that has one. Blobs are inserted in the order of their digests, so that two changes on
     /// PostgreSQL never wait for each other.
     pub(super) fn resolve_blobs(&mut self, births: &[NewRow]) -> QueryResult<Vec<Option<Vec<u8>>>> {
-        let mut new: Vec<&BlobFacts> = Vec::new();
+        let mut brought: Vec<(&BlobFacts, bool)> = Vec::new();
         let mut resolved = Vec::with_capacity(births.len());
         for birth in births {
             resolved.push(match birth {
                 NewRow::Entry { blob: NewBlob::New(facts), .. } => {
-                    new.push(facts);
+                    brought.push((facts, true));
+                    Some(facts.digest.as_bytes().to_vec())
+                }
+                NewRow::Entry { blob: NewBlob::Known(facts), .. } => {
+                    brought.push((facts, false));
                     Some(facts.digest.as_bytes().to_vec())
                 }
                 NewRow::Entry { blob: NewBlob::Entry(path), .. } => {
@@ -98,9 +126,15 @@ impl Change<'_> {
                 _ => None,
             });
         }
-        new.sort_by_key(|facts| facts.digest);
-        for facts in new {
-            insert_blob(self.connection, facts, self.time)?;
+        brought.sort_by_key(|(facts, _)| facts.digest);
+        for (facts, new) in brought {
+            if new {
+                insert_blob(self.connection, facts, self.time)?;
+            } else if revive(self.connection, facts, None)? {
+                add_digests(self.connection, facts.digest.as_bytes(), &other_digests(&facts.digests))?;
+            } else {
+                return Err(QueryError::Verdict(CatalogError::BlobGone(facts.digest)));
+            }
         }
         Ok(resolved)
     }

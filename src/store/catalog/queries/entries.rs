@@ -43,18 +43,25 @@ fn entry_row(((path, package, version, blob, content_type, data, created, born),
 
 /// The live entry at a path.
 pub(crate) fn entry(connection: &mut Conn, repository: i64, path: &str, at: Option<u64>) -> QueryResult<Option<StoredEntry>> {
-    type Values = (EntryValues, Option<Vec<u8>>, Option<StateValues>);
+    type Values = (EntryValues, (Option<Vec<u8>>, Option<String>, Option<i64>), Option<StateValues>);
     let origin = upstream_state::repository_id.eq(entries::repository_id).and(upstream_state::key.eq(entries::path));
     let query = entries::table
         .inner_join(blobs::table)
         .left_join(upstream_state::table.on(origin))
         .filter(entries::repository_id.eq(repository))
         .filter(entries::path.eq(path))
-        .select((ENTRY, blobs::inline, STATE.nullable()));
+        .select((ENTRY, (blobs::inline, blobs::location, blobs::damaged), STATE.nullable()));
     let row: Option<Values> = at_view!(query, entries, at, |query| query.first(connection).optional()?);
-    let Some((values, inline, origin)) = row else { return Ok(None) };
+    let Some((values, (inline, location, damaged), origin)) = row else { return Ok(None) };
     let (entry, born) = entry_row(values)?;
-    Ok(Some(StoredEntry { entry, inline: inline.map(Bytes::from), born: from_column(born), origin: origin.map(|values| state(path, values)) }))
+    Ok(Some(StoredEntry {
+        entry,
+        inline: inline.map(Bytes::from),
+        location,
+        damaged: damaged.is_some(),
+        born: from_column(born),
+        origin: origin.map(|values| state(path, values)),
+    }))
 }
 
 /// Where a page begins.
@@ -139,15 +146,19 @@ pub(crate) fn list(connection: &mut Conn, repository: i64, listing: &Listing, at
     }
 }
 
-/// What is known of a blob.
+/// What is known of a blob whose bytes are there.
 pub(crate) fn blob(connection: &mut Conn, digest: Sha256Digest) -> QueryResult<Option<BlobFacts>> {
-    type Values = (i64, String, Option<Vec<u8>>);
-    let row: Option<Values> =
-        blobs::table.find(digest.as_bytes().as_slice()).select((blobs::size, blobs::digests, blobs::inline)).first(connection).optional()?;
-    let Some((size, digests, inline)) = row else { return Ok(None) };
+    type Values = (i64, String, Option<Vec<u8>>, Option<String>);
+    let row: Option<Values> = blobs::table
+        .find(digest.as_bytes().as_slice())
+        .filter(blobs::damaged.is_null())
+        .select((blobs::size, blobs::digests, blobs::inline, blobs::location))
+        .first(connection)
+        .optional()?;
+    let Some((size, digests, inline, location)) = row else { return Ok(None) };
     let mut digests: Digests = from_json("digests of a blob", &digests)?;
     digests.insert(Algorithm::Sha256, digest.as_bytes().to_vec());
-    Ok(Some(BlobFacts { digest, size: from_column(size), digests, inline: inline.map(Bytes::from) }))
+    Ok(Some(BlobFacts { digest, size: from_column(size), digests, inline: inline.map(Bytes::from), location }))
 }
 
 /// A live entry as a change finds it.

@@ -7,6 +7,7 @@ pub(in crate::store::catalog) mod birth;
 pub(in crate::store::catalog) mod commit;
 pub(in crate::store::catalog) mod entries;
 pub(in crate::store::catalog) mod history;
+pub(in crate::store::catalog) mod leases;
 pub(in crate::store::catalog) mod logs;
 pub(in crate::store::catalog) mod packages;
 pub(in crate::store::catalog) mod purge;
@@ -14,6 +15,7 @@ pub(in crate::store::catalog) mod repositories;
 pub(in crate::store::catalog) mod restore;
 pub(in crate::store::catalog) mod search;
 pub(in crate::store::catalog) mod upstream;
+pub(in crate::store::catalog) mod web_logins;
 
 /// Narrows a query to what lives: now, or at a revision. The present has a branch of its own, for the partial indexes.
 macro_rules! at_view {

@@ -15,6 +15,17 @@ pub(crate) fn epoch(connection: &mut Conn) -> QueryResult<u64> {
     Ok(from_column(meta::table.find("epoch").select(meta::value).first(connection)?))
 }
 
+/// The epoch, and the heads of these repositories.
+pub(crate) fn heads(connection: &mut Conn, ids: &[i64]) -> QueryResult<(u64, Vec<(i64, u64)>)> {
+    let counter = meta::table.find("epoch").select(meta::value).single_value();
+    let rows: Vec<(i64, i64, Option<i64>)> =
+        repositories::table.filter(repositories::id.eq_any(ids)).select((repositories::id, repositories::head, counter)).load(connection)?;
+    match rows.first().and_then(|(.., epoch)| *epoch) {
+        Some(epoch) => Ok((from_column(epoch), rows.into_iter().map(|(id, head, _)| (id, from_column(head))).collect())),
+        None => Ok((epoch(connection)?, Vec::new())),
+    }
+}
+
 /// Counts one more change. Inside the transaction of that change.
 pub(crate) fn bump_epoch(connection: &mut Conn) -> QueryResult<()> {
     diesel::update(meta::table.find("epoch")).set(meta::value.eq(meta::value + 1)).execute(connection)?;

@@ -65,7 +65,7 @@ fn commit(repository: &RepositoryRow, action: &str) -> Commit {
 
 fn blob(text: &str) -> NewBlob {
     let bytes = Bytes::copy_from_slice(text.as_bytes());
-    NewBlob::New(BlobFacts { digest: Sha256Digest::of(&bytes), size: bytes.len() as u64, digests: Digests::new(), inline: Some(bytes) })
+    NewBlob::New(BlobFacts { digest: Sha256Digest::of(&bytes), size: bytes.len() as u64, digests: Digests::new(), inline: Some(bytes), location: None })
 }
 
 fn entry(path: &str, of: Option<(&str, &str)>, text: &str) -> NewRow {
