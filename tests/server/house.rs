@@ -105,6 +105,11 @@ impl House {
         self.open(|_| {}).await;
     }
 
+    /// How many engines may each do for themselves what one engine does once.
+    pub(crate) fn engines(&self) -> usize {
+        self.running.len()
+    }
+
     /// The data directory, or the folder with those of all replicas.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")

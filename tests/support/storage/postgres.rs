@@ -3,8 +3,9 @@
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
@@ -20,8 +21,11 @@ const SETTINGS: [&str; 5] = ["max_connections=400", "fsync=off", "full_page_writ
 
 static SERVER: OnceLock<Kept> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
+static RETIRED: Mutex<Vec<(Instant, String)>> = Mutex::new(Vec::new());
+/// How long a database is kept after its test.
+const RETIREMENT: Duration = Duration::from_secs(10);
 
-/// A database that nobody else uses. It goes when this value is dropped.
+/// A database that nobody else uses. It goes some time after this value is dropped.
 pub(super) struct Database {
     name: String,
     url: String,
@@ -31,6 +35,7 @@ impl Database {
     /// Makes one. Blocks.
     pub(super) fn fresh() -> Self {
         let server = SERVER.get_or_init(start);
+        drop_retired(server);
         let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         execute(server.port, format!("CREATE DATABASE {name} TEMPLATE template0")).unwrap_or_else(|error| panic!("no database: {error}"));
         Self { url: url(server.port, &name), name }
@@ -43,10 +48,18 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let Some(server) = SERVER.get() else { return };
-        // It only takes room until the server ends: no reason to fail a test.
-        if let Err(error) = execute(server.port, format!("DROP DATABASE {} WITH (FORCE)", self.name)) {
-            eprintln!("{} stays for now: {error}", self.name);
+        RETIRED.lock().unwrap().push((Instant::now(), std::mem::take(&mut self.name)));
+    }
+}
+
+/// Drops the databases of tests that ended a while ago: a server within a test's own process may still look into its database while
+/// the test ends, and would wait for it.
+fn drop_retired(server: &Kept) {
+    let due: Vec<_> = RETIRED.lock().unwrap().extract_if(.., |(since, _)| since.elapsed() > RETIREMENT).collect();
+    for (_, name) in due {
+        // What stays only takes room until the server ends: no reason to fail a test.
+        if let Err(error) = execute(server.port, format!("DROP DATABASE {name} WITH (FORCE)")) {
+            eprintln!("{name} stays for now: {error}");
         }
     }
 }
