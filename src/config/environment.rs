@@ -16,6 +16,12 @@ pub struct Environment {
     pub listen: Option<String>,
     /// `ENTREPOT_DATABASE_URL`
     pub database_url: Option<String>,
+    /// `ENTREPOT_MASTER_KEY`
+    pub master_key: Option<SecretString>,
+    /// `ENTREPOT_S3_ACCESS_KEY`
+    pub s3_access_key: Option<String>,
+    /// `ENTREPOT_S3_SECRET_KEY`
+    pub s3_secret_key: Option<SecretString>,
     /// `ENTREPOT_ADMIN_PASSWORD`
     pub admin_password: Option<SecretString>,
 }
@@ -36,6 +42,9 @@ impl Environment {
             data: set("ENTREPOT_DATA").map(PathBuf::from),
             listen: text("ENTREPOT_LISTEN"),
             database_url: text("ENTREPOT_DATABASE_URL"),
+            master_key: text("ENTREPOT_MASTER_KEY").map(SecretString::from),
+            s3_access_key: text("ENTREPOT_S3_ACCESS_KEY"),
+            s3_secret_key: text("ENTREPOT_S3_SECRET_KEY").map(SecretString::from),
             admin_password: text("ENTREPOT_ADMIN_PASSWORD").map(SecretString::from),
         }
     }

@@ -13,8 +13,8 @@ use crate::registry::table::{members, upstream_settings};
 use crate::store::catalog::Catalog;
 use crate::store::model::NewRepository;
 
-/// How often what is declared is compared with what is there, while other replicas start with it too.
-const ATTEMPTS: usize = 20;
+/// How often others may be quicker.
+const OTHERS: usize = 50;
 
 /// A system as the configuration declares it.
 pub struct DeclaredSystem {
@@ -79,9 +79,9 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
 /// # Errors
 /// 400 for a declared repository whose format or kind is not the stored one's, and failures of the catalog.
 pub async fn reconcile(catalog: &Catalog, systems: &[DeclaredSystem], repositories: &[Wanted], now: Timestamp) -> Result<()> {
-    for _ in 1..ATTEMPTS {
+    for _ in 0..OTHERS {
         match reconcile_once(catalog, systems, repositories, now).await {
-            // Another replica that starts was quicker with something: look at what it left to do.
+            // Another replica that starts at the same time was quicker with something: look again.
             Err(error) if error.status() == StatusCode::CONFLICT => {}
             other => return other,
         }

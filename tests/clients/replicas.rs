@@ -63,7 +63,8 @@ async fn upload(api: &Api, middle: &std::sync::Arc<Middle>, path: &str, body: &B
             middle.pass().await;
             rest
         }));
-        let parts = parts.flat_map(|part| futures::stream::iter((0..part.len()).step_by(64 << 10).map(move |at| part.slice(at..part.len().min(at + (64 << 10))))));
+        let parts =
+            parts.flat_map(|part| futures::stream::iter((0..part.len()).step_by(64 << 10).map(move |at| part.slice(at..part.len().min(at + (64 << 10))))));
         let request = api.request(Method::PUT, path).body(reqwest::Body::wrap_stream(parts.map(Ok::<_, std::io::Error>)));
         match request.send().await {
             Ok(reply) if reply.status().is_success() => return attempt,

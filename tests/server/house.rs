@@ -11,6 +11,7 @@ use entrepot::access::{NewUser, Settings as AccessSettings};
 use entrepot::registry::Engine;
 use entrepot::registry::reconcile::{DeclaredSystem, Wanted};
 use entrepot::server::{Options, Running, start};
+use entrepot::store::blobs::S3Settings;
 use entrepot_kit::accounts::Tags;
 use entrepot_kit::conformance::{Ask, NewRepository, Reply, Subject, Who};
 use entrepot_kit::{Address, Kind, SystemName};
@@ -166,7 +167,7 @@ fn options(data: PathBuf) -> Options {
     formats.push(Arc::new(Toy));
     let system = |name: &str| DeclaredSystem { name: SystemName::parse(name).expect("a name"), tags: Tags::new() };
     Options {
-        data,
+        storage: entrepot::server::storage::Settings::embedded(data),
         http: entrepot::http::Settings {
             listen: ([127, 0, 0, 1], 0).into(),
             public_url: None,
@@ -239,5 +240,19 @@ impl Subject for House {
 
 /// What all replicas must have in common.
 fn share(options: &mut Options, shared: &Shared) {
-    let _ = (options, shared.database_url(), shared.master_key(), shared.blobs());
+    let blobs = shared.blobs();
+    let text = |name: &str| blobs[name].as_str().expect("a text").to_owned();
+    options.storage.master_key = Some(shared.master_key().into());
+    options.storage.shared = Some(entrepot::server::storage::Shared {
+        database_url: shared.database_url().into(),
+        blobs: S3Settings {
+            bucket: text("bucket"),
+            region: text("region"),
+            endpoint: Some(text("endpoint")),
+            path_style: true,
+            credentials: Some((text("access_key"), text("secret_key").into())),
+            authorities: None,
+            prefix: String::new(),
+        },
+    });
 }

@@ -11,8 +11,8 @@ use entrepot_kit::accounts::Tags;
 use entrepot_kit::{Listing, ListingPage, PackageState, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp, VersionState};
 
 use crate::store::model::{
-    AuditFilter, AuditRow, BlobFacts, CatalogError, Commit, KeyRow, NewRepository, NewRow, NewWebLogin, PolicyRow, PrincipalRow, RepositoryRow, RevisionRow, StoredEntry,
-    SystemRow, TokenRow, UpstreamState, VersionSpan, WebLoginStanding,
+    AuditFilter, AuditRow, BlobFacts, CatalogError, Commit, KeyRow, NewRepository, NewRow, NewWebLogin, PolicyRow, PrincipalRow, RepositoryRow, RevisionRow,
+    StoredEntry, SystemRow, TokenRow, UpstreamState, VersionSpan, WebLoginStanding,
 };
 
 mod convert;

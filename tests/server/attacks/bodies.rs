@@ -2,6 +2,7 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "a test may cut texts that it made itself")]
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use entrepot_kit::Kind;
@@ -37,8 +38,11 @@ async fn talk(house: &House, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer[..read]).into_owned()
 }
 
+/// Bodies that lie spooled on disk: in the one folder of a data directory, or in the folder of the process where a bucket is the store.
 fn staged(house: &House) -> usize {
-    house.each_data().iter().map(|data| std::fs::read_dir(data.join("blobs/staging")).map_or(0, Iterator::count)).sum()
+    let list = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let of_process = |data: &PathBuf| list(data.join("staging")).flat_map(list).count();
+    house.each_data().iter().map(|data| list(data.join("blobs/staging")).count() + of_process(data)).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
