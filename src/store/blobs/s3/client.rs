@@ -98,10 +98,10 @@ pub(super) async fn check(bucket: &Bucket, settings: &S3Settings) -> Result<()> 
     let place = settings.endpoint.clone().unwrap_or_else(|| format!("AWS in {}", settings.region));
     let credentials = if settings.credentials.is_some() { "blobs.access_key and blobs.secret_key" } else { "the credentials of the standard chain" };
     let advice = match (error.code().unwrap_or_default(), reason(&error)) {
-        ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken", _) => format!("check {credentials}"),
+        ("InvalidAccessKeyId" | "XAdminUserNotFound" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken", _) => format!("check {credentials}"),
         ("RequestTimeTooSkewed", _) => String::from("the clock of this machine is wrong"),
         ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _) => String::from("check blobs.region"),
-        (_, Reason::Missing) => String::from("there is no such bucket: make it, or check blobs.bucket and blobs.path_style"),
+        ("NoSuchBucket", _) => String::from("there is no such bucket: make it, or check blobs.bucket and blobs.path_style"),
         (_, Reason::Refused) => format!("it is closed to these credentials ({credentials}): they must be allowed to list, get, put and delete"),
         _ if error.raw_response().is_none() => format!("it cannot be asked: check blobs.endpoint, the network and {credentials}"),
         _ => String::from("it answers with an error"),

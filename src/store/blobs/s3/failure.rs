@@ -9,6 +9,8 @@ use http::StatusCode;
 /// What servers call a storage without room; the protocol has no word for it.
 const FULL: [&str; 6] =
     ["InsufficientStorage", "InsufficientStorageSpace", "QuotaExceeded", "StorageFull", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"];
+/// What is missing when an object or an upload is; the last one without a body.
+const MISSING: [&str; 3] = ["NoSuchKey", "NoSuchUpload", "NotFound"];
 /// Seconds after which it is worth to try again.
 const AGAIN: u32 = 5;
 /// The same when somebody has to do something first.
@@ -16,7 +18,7 @@ const AGAIN_LATER: u32 = 60;
 
 /// Why S3 did not do something, told apart as far as it matters.
 pub(super) enum Reason {
-    /// It has no such object, bucket or upload.
+    /// It has no such object or upload.
     Missing,
     /// The object is not the one that was meant (412), or has no such range (416).
     Different,
@@ -34,7 +36,8 @@ pub(super) fn reason<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Reason {
     match (status, error.code().unwrap_or_default()) {
         (507, _) => Reason::Full,
         (_, code) if FULL.contains(&code) => Reason::Full,
-        (404, _) => Reason::Missing,
+        // Another 404 says nothing of the object: the bucket is gone, or this is not the server.
+        (404, code) if MISSING.contains(&code) => Reason::Missing,
         (412 | 416, _) => Reason::Different,
         // A request that took too long on its way is answered like a wrong one.
         (_, "RequestTimeout" | "BadDigest" | "IncompleteBody" | "SlowDown") | (0 | 408 | 429 | 500.., _) => Reason::Away,

@@ -145,16 +145,20 @@ async fn objects_of_others_are_neither_listed_nor_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_the_bucket_is_said_at_start() {
     let settings = fresh().await;
-    assert!(refused(&S3Settings { bucket: String::from("no-such-bucket"), ..settings.clone() }).await.contains("there is no such bucket"));
-    let wrong = S3Settings { credentials: Some((String::from("nobody"), "wrong".into())), ..settings.clone() };
-    assert!(refused(&wrong).await.contains("check blobs.access_key"));
-    let wrong = S3Settings { credentials: Some((ACCESS_KEY.to_owned(), "wrong".into())), ..settings.clone() };
-    assert!(refused(&wrong).await.contains("check blobs.access_key"));
+    let keys = |key: &str, secret: &str| Some((key.to_owned(), secret.into()));
     let unused = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    let away = S3Settings { endpoint: Some(format!("http://{unused}")), ..settings.clone() };
-    assert!(refused(&away).await.contains("check blobs.endpoint"));
-    let secure = S3Settings { endpoint: Some(String::from("https://127.0.0.1:1")), authorities: Some(String::from("no certificate")), ..settings };
-    assert!(refused(&secure).await.contains("blobs.ca_file: it holds no certificate"));
+    let secure = Some(String::from("https://127.0.0.1:1"));
+    let cases = [
+        ("there is no such bucket", S3Settings { bucket: String::from("no-such-bucket"), ..settings.clone() }),
+        ("check blobs.access_key", S3Settings { credentials: keys("nobody", "wrong"), ..settings.clone() }),
+        ("check blobs.access_key", S3Settings { credentials: keys(ACCESS_KEY, "wrong"), ..settings.clone() }),
+        ("check blobs.endpoint", S3Settings { endpoint: Some(format!("http://{unused}")), ..settings.clone() }),
+        ("blobs.ca_file: it holds no certificate", S3Settings { endpoint: secure, authorities: Some(String::from("none")), ..settings }),
+    ];
+    for (said, settings) in cases {
+        let message = refused(&settings).await;
+        assert!(message.contains(said), "{message:?} does not say {said:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
