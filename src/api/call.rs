@@ -100,6 +100,10 @@ impl FromRequest for Call {
             let client = request.extensions_mut().remove::<Client>();
             let client = client.unwrap_or_else(|| Client::of(&request, &server));
             let (_, context) = client.sign_in(&request, &server, None).await?;
+            if request.uri().to_string().contains("%00") {
+                // No name has one, and not every database can be asked for it.
+                return Err(Error::bad_request("the address contains a NUL character").into());
+            }
             request.extensions_mut().insert(WhoAsked(context.caller.name()));
             let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let content_type = content_type.and_then(|value| value.split(';').next()).map(|value| value.trim().to_ascii_lowercase());
@@ -160,8 +164,10 @@ impl Call {
 
     /// A repository that is served, for reading it or a package of it.
     pub(super) async fn repo(&self, system: &str, name: &str, action: Action, package: Option<&str>) -> Result<Arc<Repo>, Refusal> {
-        let found = Address::new(system, name).ok().and_then(|address| self.engine().repo(&address));
-        let repo = found.ok_or_else(|| self.missing(&format!("{system}/{name}")))?;
+        let missing = || self.missing(&format!("{system}/{name}"));
+        let address = Address::new(system, name).map_err(|_| missing())?;
+        self.engine().catch_up(Some(&address)).await?;
+        let repo = self.engine().repo(&address).ok_or_else(missing)?;
         self.demand(action, &repo.target(package)).await?;
         Ok(repo)
     }
@@ -170,6 +176,7 @@ impl Call {
     pub(super) async fn record(&self, system: &str, name: &str, action: Action) -> Result<Found, Refusal> {
         let missing = || self.missing(&format!("{system}/{name}"));
         let address = Address::new(system, name).map_err(|_| missing())?;
+        self.engine().catch_up(Some(&address)).await?;
         let table = self.engine().table();
         let row = match table.get(&address) {
             Some(repo) => repo.row.clone(),

@@ -64,6 +64,10 @@ impl From<QueryError> for CatalogError {
             QueryError::Verdict(verdict) => verdict,
             QueryError::Database(error) => {
                 let text = error.to_string();
+                // PostgreSQL takes no NUL in a text, which SQLite takes for a text like any other: nothing that is stored has one.
+                if text.contains("invalid byte sequence") {
+                    return Self::NotFound(String::from("there is nothing with a NUL character in its name"));
+                }
                 let busy = ["database is locked", "database or disk is full", "disk I/O error", "statement timeout", "lock timeout", "too many connections"];
                 if passing || busy.iter().any(|part| text.contains(part)) { Self::unavailable(error) } else { Self::internal(error) }
             }

@@ -32,8 +32,8 @@ use failure::failed;
 
 pub(super) use write::Spooled;
 
-/// Requests with a body that are under way at once, for the whole process.
-const UPLOADS: usize = 64;
+/// Requests with a body that are under way at once, for the whole process: each has buffers of its own.
+const UPLOADS: usize = 8;
 
 /// Where a bucket is, and how it is reached.
 #[derive(Debug, Clone)]
