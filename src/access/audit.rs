@@ -148,11 +148,16 @@ fn merged(rows: Vec<AuditRow>) -> Vec<AuditRow> {
     kept.into_iter().map(counted).collect()
 }
 
+/// A line that every catalog takes.
 fn shortened(mut row: AuditRow) -> AuditRow {
     for text in [&mut row.principal, &mut row.action, &mut row.resource, &mut row.detail, &mut row.request_id, &mut row.remote] {
         if text.len() > LONGEST {
             let end = text.floor_char_boundary(LONGEST);
             text.truncate(end);
+        }
+        // Not every database takes it, and the other lines of the batch would be lost with this one.
+        if text.contains('\0') {
+            *text = text.replace('\0', "\u{fffd}");
         }
     }
     row

@@ -97,6 +97,10 @@ impl FromRequest for Call {
             let server = request.app_data::<web::Data<Server>>().cloned().ok_or_else(|| Error::internal("the server is not known to its routes"))?;
             let (_, context) = Client::of(&request, &server).sign_in(&request, &server, None).await?;
             tell(&request, |told| told.principal = context.caller.name());
+            if request.uri().to_string().contains("%00") {
+                // No name has one, and not every database can be asked for it.
+                return Err(Error::bad_request("the address contains a NUL character").into());
+            }
             let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let content_type = content_type.and_then(|value| value.split(';').next()).map(|value| value.trim().to_ascii_lowercase());
             Ok(Self { server, context, content_type, payload: RefCell::new(payload) })
@@ -156,8 +160,10 @@ impl Call {
 
     /// A repository that is served, for reading it or a package of it.
     pub(super) async fn repo(&self, system: &str, name: &str, action: Action, package: Option<&str>) -> Result<Arc<Repo>, Refusal> {
-        let found = Address::new(system, name).ok().and_then(|address| self.engine().repo(&address));
-        let repo = found.ok_or_else(|| self.missing(&format!("{system}/{name}")))?;
+        let missing = || self.missing(&format!("{system}/{name}"));
+        let address = Address::new(system, name).map_err(|_| missing())?;
+        self.engine().catch_up(Some(&address)).await?;
+        let repo = self.engine().repo(&address).ok_or_else(missing)?;
         self.demand(action, &repo.target(package)).await?;
         Ok(repo)
     }
@@ -166,6 +172,7 @@ impl Call {
     pub(super) async fn record(&self, system: &str, name: &str, action: Action) -> Result<Found, Refusal> {
         let missing = || self.missing(&format!("{system}/{name}"));
         let address = Address::new(system, name).map_err(|_| missing())?;
+        self.engine().catch_up(Some(&address)).await?;
         let table = self.engine().table();
         let row = match table.get(&address) {
             Some(repo) => repo.row.clone(),

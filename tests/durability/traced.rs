@@ -162,7 +162,7 @@ fn file_is_synced_before_the_answer(calls: &[Call], data: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn file_folder_and_catalog_are_synced_before_the_answer() {
-    let server = TestServer::start();
+    let server = TestServer::builder().alone().start();
     // The trace shows paths as the kernel knows them.
     let data = server.data().canonicalize().unwrap();
     let token = token(&server).await;

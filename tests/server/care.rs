@@ -61,7 +61,7 @@ async fn until(house: &House, call: impl Fn() -> Call, wanted: impl Fn(&Reply) -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_proxy_lost_is_found_marked_and_fetched_again() {
-    let (house, upstream) = (House::start().await, ScriptedUpstream::start().await);
+    let (house, upstream) = (House::alone_with(|_| {}).await, ScriptedUpstream::start().await);
     let (lost, altered) = (body(1), body(2));
     let index = |version: &str, bytes: &Bytes| (version.to_owned(), json!({ "file": "elsewhere", "sha256": Sha256Digest::of(bytes).hex() }));
     let versions: serde_json::Map<_, _> = [index("1.0.0", &lost), index("2.0.0", &altered)].into_iter().collect();
@@ -110,7 +110,7 @@ async fn what_a_proxy_lost_is_found_marked_and_fetched_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_published_and_lost_comes_back_with_the_same_bytes() {
-    let house = House::start().await;
+    let house = House::alone_with(|_| {}).await;
     house.repository("alpha/files", "generic", Kind::Hosted, true, json!({})).await;
     let bytes = body(3);
     let put = || Call::put("/alpha/files/tools/a.bin", body(3)).signed("alpha-owner", PASSWORD);
@@ -144,7 +144,7 @@ async fn what_was_published_and_lost_comes_back_with_the_same_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_goes_after_its_grace_and_nothing_else() {
-    let house = House::start().await;
+    let house = House::alone_with(|_| {}).await;
     for address in ["alpha/kept", "alpha/gone"] {
         house.repository(address, "generic", Kind::Hosted, true, json!({})).await;
     }
@@ -182,7 +182,7 @@ async fn garbage_goes_after_its_grace_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_say_what_keeps_them() {
-    let house = House::start().await;
+    let house = House::alone_with(|_| {}).await;
     let now = house.engine().now();
     assert!(house.engine().catalog.take_lease("gc", "a backup", now, now.plus(600_000)).await.expect("taken"));
     let busy = entrepot(&house, &["gc"]).await;
@@ -202,7 +202,7 @@ async fn the_commands_say_what_keeps_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_removes_garbage_by_itself() {
-    let house = House::start_with(|options| options.gc = Schedule { interval: Duration::from_millis(50), grace: Duration::ZERO }).await;
+    let house = House::alone_with(|options| options.gc = Schedule { interval: Duration::from_millis(50), grace: Duration::ZERO }).await;
     house.repository("alpha/gone", "generic", Kind::Hosted, true, json!({})).await;
     let bytes = body(6);
     assert_eq!(house.call_as("alpha-owner", Call::put("/alpha/gone/a", bytes.clone())).await.status, StatusCode::CREATED);

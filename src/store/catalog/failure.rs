@@ -86,6 +86,10 @@ impl From<QueryError> for CatalogError {
             QueryError::Verdict(verdict) => verdict,
             QueryError::Database(error) => {
                 let text = error.to_string();
+                // PostgreSQL takes no NUL in a text, which SQLite takes for a text like any other: nothing that is stored has one.
+                if text.contains("invalid byte sequence") {
+                    return Self::NotFound(String::from("there is nothing with a NUL character in its name"));
+                }
                 if says(&text, &FULL) {
                     Self::full(error)
                 } else if passing || says(&text, &BUSY) {

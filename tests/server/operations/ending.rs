@@ -46,7 +46,7 @@ async fn put(server: &TestServer, path: &str, body: Bytes) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transfers_under_way_are_finished_and_nothing_new_begins() {
-    let mut server = TestServer::builder().config(PATIENT).start();
+    let mut server = TestServer::builder().alone().config(PATIENT).start();
     let body = large();
     put(&server, "large", body.clone()).await;
 
@@ -91,7 +91,7 @@ async fn transfers_under_way_are_finished_and_nothing_new_begins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_do_not_delay_the_end() {
-    let mut server = TestServer::builder().config(PATIENT).start();
+    let mut server = TestServer::builder().alone().config(PATIENT).start();
     let mut idle = Vec::new();
     for _ in 0..20 {
         let mut stream = connect(&server).await;
@@ -112,7 +112,7 @@ async fn a_fill_whose_reader_left_is_finished() {
         "[[repository]]\nname = \"far\"\nformat = \"generic\"\nkind = \"proxy\"\ntags = {{ visibility = \"public\" }}\nupstream = {{ url = \"{}/\", mutable_ttl = 86400 }}\n",
         upstream.url()
     );
-    let mut server = TestServer::builder().config(format!("{PATIENT}{proxy}")).start();
+    let mut server = TestServer::builder().alone().config(format!("{PATIENT}{proxy}")).start();
     let mut reader = connect(&server).await;
     assert!(ask(&mut reader, "GET /main/far/file HTTP/1.1\r\nHost: x\r\n\r\n").await.starts_with("HTTP/1.1 200"));
     drop(reader);
@@ -128,7 +128,7 @@ async fn a_fill_whose_reader_left_is_finished() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_that_never_ends_is_cut_off_in_time() {
-    let mut server = TestServer::builder().config("[limits]\nshutdown_timeout = 1\n").start();
+    let mut server = TestServer::builder().alone().config("[limits]\nshutdown_timeout = 1\n").start();
     put(&server, "large", large()).await;
     let mut stuck = connect(&server).await;
     assert!(ask(&mut stuck, "GET /main/generic/large HTTP/1.1\r\nHost: x\r\n\r\n").await.starts_with("HTTP/1.1 200"));

@@ -187,7 +187,7 @@ fn check_secrets(text: &str, what: &str, tokens: &str) {
 
 async fn run(format: &str) -> TestServer {
     let upstream = ScriptedUpstream::start().await;
-    let server = TestServer::builder().config(config(format, &upstream.url())).start();
+    let server = TestServer::builder().alone().config(config(format, &upstream.url())).start();
     let tokens = busy(&server, &upstream).await;
     let text = metrics(&server).await;
     check_figures(&text);
@@ -233,7 +233,7 @@ async fn operations_are_told_in_json_without_a_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_neighbours_and_administrators_see_the_figures() {
-    let closed = TestServer::builder().config("[metrics]\nnetworks = []\n").start();
+    let closed = TestServer::builder().alone().config("[metrics]\nnetworks = []\n").start();
     let admin = closed.admin();
     admin.json(Method::POST, "/api/v1/users", &json!({ "name": "alice", "password": ALICE })).await.is(201);
     let all = admin.create_token("all", &[], &[]).await;
@@ -252,7 +252,7 @@ async fn only_neighbours_and_administrators_see_the_figures() {
         assert_eq!(reply.text().contains("entrepot_http"), status == 200);
     }
 
-    let open = TestServer::start();
+    let open = TestServer::builder().alone().start();
     for (call, status) in [
         (get(), 200),
         // Somebody forwarded it whom nobody said to trust: a reverse proxy on this machine must not open the door to everybody.
@@ -262,7 +262,7 @@ async fn only_neighbours_and_administrators_see_the_figures() {
         assert_eq!(send(&open, call.clone()).await.status.as_u16(), status, "{call:?}");
     }
 
-    let behind = TestServer::builder().config("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[metrics]\nnetworks = [\"10.0.0.0/8\"]\n").start();
+    let behind = TestServer::builder().alone().config("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[metrics]\nnetworks = [\"10.0.0.0/8\"]\n").start();
     for (address, status) in [("10.1.2.3", 200), ("192.0.2.1", 401), ("10.1.2.3, 192.0.2.1", 401)] {
         assert_eq!(send(&behind, get().with("X-Forwarded-For", address)).await.status.as_u16(), status, "{address}");
     }
@@ -274,7 +274,7 @@ async fn a_client_that_leaves_is_told_with_what_it_got() {
     let upstream = ScriptedUpstream::start().await;
     // More than the system's buffers between two processes hold.
     upstream.answer("/file", Reply::bytes(vec![b'x'; 32 << 20]));
-    let server = TestServer::builder().config(config("text", &upstream.url())).start();
+    let server = TestServer::builder().alone().config(config("text", &upstream.url())).start();
     let mut stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
     stream.write_all(b"GET /main/by-token/file HTTP/1.1\r\nHost: x\r\nX-Request-Id: left.1\r\n\r\n").await.unwrap();
     stream.read_exact(&mut [0; 10_000]).await.unwrap();

@@ -11,7 +11,7 @@ use crate::support::process;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_its_storage_is_alive_but_not_ready() {
-    let server = TestServer::start();
+    let server = TestServer::builder().alone().start();
     let ask = async |path: &str| raw::send(server.address(), &Call::get(path)).await.unwrap();
     assert_eq!(ask("/health/ready").await.status, StatusCode::OK);
     let (folder, away) = (server.data().join("blobs/staging"), server.data().join("blobs/away"));
@@ -30,7 +30,7 @@ async fn a_server_without_its_storage_is_alive_but_not_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_asked_to_end_is_not_ready() {
-    let house = House::start().await;
+    let house = House::alone_with(|_| {}).await;
     assert_eq!(house.call(Call::get("/health/ready")).await.status, StatusCode::OK);
     house.listening().announce_end();
     let reply = house.call(Call::get("/health/ready")).await;
@@ -40,7 +40,7 @@ async fn a_server_that_was_asked_to_end_is_not_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_binary_asks_its_own_server() {
-    let mut server = TestServer::start();
+    let mut server = TestServer::builder().alone().start();
     let ask = |server: &TestServer| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_entrepot"));
         process::clean(&mut command);

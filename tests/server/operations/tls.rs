@@ -65,7 +65,7 @@ async fn a_new_certificate_is_shown_without_a_restart() {
     let folder = TempDir::new().unwrap();
     let (first, second, third) = (Authority::new(), Authority::new(), Authority::new());
     first.write(folder.path());
-    let mut server = TestServer::builder().config(config(folder.path())).start();
+    let mut server = TestServer::builder().alone().config(config(folder.path())).start();
     let url = format!("https://{}", server.address());
     assert!(serves(&first.client(), &url).await && !serves(&second.client(), &url).await);
     assert!(reqwest::Client::builder().no_proxy().build().unwrap().get(server.url("/health")).send().await.is_err(), "plain HTTP is not spoken here");
@@ -102,7 +102,7 @@ async fn curl_publishes_and_reads_over_tls() {
     std::fs::write(folder.path().join("authority.pem"), &authority.pem).unwrap();
     let body: Vec<u8> = (0..3_000_000u32).map(|index| (index ^ (index >> 7)) as u8).collect();
     std::fs::write(folder.path().join("body"), &body).unwrap();
-    let server = TestServer::builder().config(config(folder.path())).start();
+    let server = TestServer::builder().alone().config(config(folder.path())).start();
     let url = format!("https://{}/main/generic/file", server.address());
     for (version, name) in [("--http1.1", "one"), ("--http2", "two")] {
         let curl = |arguments: &[&str]| {

@@ -35,8 +35,8 @@ pub(super) use write::Spooled;
 
 /// Uploads in parts are abandoned when they are older by so much, in milliseconds: an upload in several requests may take days.
 const ABANDONED: i64 = 6 * 24 * 3600 * 1000;
-/// Requests with a body that are under way at once, for the whole process.
-const UPLOADS: usize = 64;
+/// Requests with a body that are under way at once, for the whole process: each has buffers of its own.
+const UPLOADS: usize = 8;
 
 /// Where a bucket is, and how it is reached.
 #[derive(Debug, Clone)]
