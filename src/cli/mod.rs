@@ -1,9 +1,13 @@
 //! The commands. Results go to standard output, everything else to standard error; problems end with exit code 1, wrong usage with 2.
 
 mod admin;
+mod backup;
 mod check;
 mod logging;
+mod migrate;
+mod restore;
 mod serve;
+mod transfer;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -50,6 +54,12 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Write everything that is stored into one file, while the server runs.
+    Backup(backup::Arguments),
+    /// Bring back what a backup holds, into an empty storage.
+    Restore(restore::Arguments),
+    /// Copy everything into the storage of another configuration; may be cut off and run again.
+    Migrate(migrate::Arguments),
     /// First steps and emergencies, on the data directory; a running server notices within a second.
     #[command(subcommand)]
     Admin(admin::Command),
@@ -111,6 +121,9 @@ async fn execute(arguments: Arguments, environment: &Environment) -> Result<(), 
         }
         Command::Check => say(&check::summary(&load(&flags, environment)?)),
         Command::Config(ConfigCommand::Show) => say(&load(&flags, environment)?.show()),
+        Command::Backup(arguments) => backup::run(arguments, load(&flags, environment)?).await,
+        Command::Restore(arguments) => say(&restore::run(arguments, load(&flags, environment)?).await?),
+        Command::Migrate(arguments) => say(&migrate::run(arguments, load(&flags, environment)?).await?),
         Command::Admin(command) => say(&admin::run(command, load(&flags, environment)?, &mut std::io::stdin().lock()).await?),
     }
 }

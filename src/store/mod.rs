@@ -3,3 +3,4 @@
 pub mod blobs;
 pub mod catalog;
 pub mod model;
+pub mod transfer;

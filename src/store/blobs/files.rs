@@ -30,7 +30,7 @@ impl FileBlobs {
     /// # Errors
     /// When the folder cannot be made or read.
     pub async fn open(root: &Path) -> Result<Self> {
-        let store = Self { root: root.join("sha256"), staging: root.join("staging") };
+        let store = Self::beside(root);
         let (root, staging) = (store.root.clone(), store.staging.clone());
         entrepot_kit::blocking(move || {
             fs::create_dir_all(&root).map_err(storage_failed)?;
@@ -42,6 +42,12 @@ impl FileBlobs {
         })
         .await?;
         Ok(store)
+    }
+
+    /// The folder of a server that may be running: nothing of it is touched before something is asked for.
+    #[must_use]
+    pub fn beside(root: &Path) -> Self {
+        Self { root: root.join("sha256"), staging: root.join("staging") }
     }
 
     fn path(&self, place: &BlobPlace) -> Result<PathBuf> {

@@ -122,7 +122,12 @@ impl BlobWriter {
         let (digest, digests) = work.hasher.finish();
         let file = self.shared.file.get().cloned();
         let inline = file.is_none().then(|| self.shared.memory.lock().clone().freeze());
-        Ok(StagedBlob { facts: BlobFacts { digest, size, digests, inline, location: None }, file, temporary: Mutex::new(work.temporary), place: OnceLock::new() })
+        Ok(StagedBlob {
+            facts: BlobFacts { digest, size, digests, inline, location: None },
+            file,
+            temporary: Mutex::new(work.temporary),
+            place: OnceLock::new(),
+        })
     }
 }
 

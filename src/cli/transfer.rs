@@ -1,0 +1,69 @@
+//! What `backup`, `restore` and `migrate` share: opening storages and telling how it goes.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use super::Failure;
+use crate::config::Config;
+use crate::server::{DataDirectory, StartError};
+use crate::store::blobs::FileBlobs;
+use crate::store::catalog::Catalog;
+use crate::store::transfer::{Progress, Storage, TransferError};
+
+/// How a storage is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Read while a server runs on it.
+    Beside,
+    /// By this process only.
+    Alone,
+}
+
+/// Opens a storage as it lies there.
+pub(super) async fn open(config: &Config, directory: &DataDirectory, usage: Use) -> Result<Storage, Failure> {
+    let _ = config;
+    let catalog = Catalog::open_sqlite_at_rest(&directory.database()).await.map_err(|error| failed(error.into()))?;
+    let blobs = match usage {
+        Use::Beside => FileBlobs::beside(&directory.blobs()),
+        Use::Alone => FileBlobs::open(&directory.blobs()).await.map_err(|error| failed(error.into()))?,
+    };
+    Ok(Storage { catalog, blobs: Arc::new(blobs) })
+}
+
+/// Opens a data directory that a server has, or had.
+pub(super) fn existing(config: &Config) -> Result<DataDirectory, Failure> {
+    if !config.server.data.is_dir() {
+        return Err(Failure::Other(format!("there is no data directory {}", config.server.data.display())));
+    }
+    DataDirectory::open(&config.server.data).map_err(not_opened)
+}
+
+/// Makes sure that no server runs on a data directory.
+pub(super) fn lock(directory: &DataDirectory, why: &str) -> Result<File, Failure> {
+    directory.lock().map_err(|error| match error {
+        StartError::Locked(path) => Failure::Other(format!("an entrepot serves from {}: {why}; stop it first", path.display())),
+        other => not_opened(other),
+    })
+}
+
+pub(super) fn not_opened(error: StartError) -> Failure {
+    Failure::Other(error.to_string())
+}
+
+pub(super) fn failed(error: TransferError) -> Failure {
+    Failure::Other(error.to_string())
+}
+
+/// Tells how it goes on standard error.
+pub(super) fn progress(command: &'static str) -> Progress {
+    Progress::new(move |text| {
+        // A closed standard error leaves nobody to tell.
+        let _ = writeln!(std::io::stderr(), "{command}: {text}");
+    })
+}
+
+/// `1 blob`, `2 blobs`.
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
