@@ -85,7 +85,12 @@ impl ReadAhead {
         if self.running.is_none() && self.next < self.end {
             let (file, at, length) = (Arc::clone(&self.file), self.next, (self.end - self.next).min(CHUNK));
             self.next += length;
-            self.running = Some(tokio::task::spawn_blocking(move || read_exact_at(&file, at, length)));
+            // Made here, by the thread that will free it: memory that crosses threads is given back late.
+            let mut buffer = vec![0; usize::try_from(length).unwrap_or(0)];
+            self.running = Some(tokio::task::spawn_blocking(move || {
+                file.read_exact_at(&mut buffer, at)?;
+                Ok(buffer)
+            }));
         }
     }
 

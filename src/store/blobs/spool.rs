@@ -43,7 +43,8 @@ pub struct BlobWriter {
 /// The part that travels to blocking threads and back: one batch is worked on while the next arrives.
 enum State {
     Idle(Box<Work>),
-    Busy(JoinHandle<io::Result<Box<Work>>>),
+    /// With the batch, to be freed by the thread that took it in: memory that crosses threads is given back late.
+    Busy(JoinHandle<io::Result<(Box<Work>, Vec<Bytes>)>>),
     Broken,
 }
 
@@ -90,7 +91,7 @@ impl BlobWriter {
         self.pending_bytes = 0;
         self.state = State::Busy(tokio::task::spawn_blocking(move || {
             work.take(&batch)?;
-            Ok(work)
+            Ok((work, batch))
         }));
         Ok(())
     }
@@ -99,7 +100,7 @@ impl BlobWriter {
     async fn settle(&mut self) -> Result<Box<Work>> {
         match std::mem::replace(&mut self.state, State::Broken) {
             State::Idle(work) => Ok(work),
-            State::Busy(running) => running.await.map_err(Error::internal)?.map_err(storage_failed),
+            State::Busy(running) => Ok(running.await.map_err(Error::internal)?.map_err(storage_failed)?.0),
             State::Broken => Err(Error::internal("a body was written on after a failure")),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 
@@ -37,12 +38,19 @@ fn both_databases_have_the_same_schema() {
     };
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("catalog.db");
-    drop(sqlite::Database::open(&file).expect("opened"));
-    let mut connection = sqlite::Conn::establish(&file.to_string_lossy()).expect("connected");
+    let mut connection = made_and_closed(&file);
     let of_sqlite: BTreeSet<Column> = diesel::sql_query(SQLITE).load(&mut connection).expect("columns").into_iter().collect();
     assert!(of_sqlite.len() > 50, "the schema is too small to be true: {of_sqlite:?}");
     let differences: Vec<_> = of_sqlite.symmetric_difference(&of_postgres).collect();
     assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// A plain connection to a new database. The one that made it closes on a thread of its own, and locks the file for a moment at its end.
+fn made_and_closed(file: &std::path::Path) -> sqlite::Conn {
+    drop(sqlite::Database::open(file).expect("opened"));
+    let mut connection = sqlite::Conn::establish(&file.to_string_lossy()).expect("connected");
+    connection.batch_execute("PRAGMA busy_timeout = 60000").expect("patient");
+    connection
 }
 
 #[derive(QueryableByName)]
@@ -55,8 +63,7 @@ struct Step {
 fn listings_walk_over_what_lives_only() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("catalog.db");
-    drop(sqlite::Database::open(&file).expect("opened"));
-    let mut connection = sqlite::Conn::establish(&file.to_string_lossy()).expect("connected");
+    let mut connection = made_and_closed(&file);
     let mut uses = |query: &str, index: &str| {
         let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {query}")).load(&mut connection).expect("a plan");
         assert!(steps.iter().any(|step| step.detail.contains(index)), "{query}: {:?}", steps.iter().map(|step| &step.detail).collect::<Vec<_>>());
