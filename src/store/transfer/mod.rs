@@ -8,6 +8,8 @@ mod backup;
 mod lease;
 mod migrate;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod edges;
 mod records;
 mod schema;
 mod server;
+mod transfer;
 
 use bytes::Bytes;
 use entrepot_kit::accounts::Tags;
