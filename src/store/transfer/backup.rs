@@ -41,19 +41,21 @@ pub struct BackedUp {
 /// # Errors
 /// When something cannot be read or written; what was written then is not a whole archive.
 pub async fn backup<W: Write + Send + 'static>(storage: &Storage, output: W, clock: &Clock, mut progress: Progress) -> Result<(W, BackedUp)> {
-    let lease = Lease::take(&storage.catalog, clock, &mut progress).await?;
-    let now = clock();
+    let lease = Arc::new(Lease::take(&storage.catalog, clock, &mut progress).await?);
+    let written = written(storage, output, clock(), Arc::clone(&lease), progress).await;
+    let given_back = lease.give_back().await;
+    let written = written?;
+    given_back?;
+    Ok(written)
+}
+
+async fn written<W: Write + Send + 'static>(storage: &Storage, output: W, now: Timestamp, lease: Arc<Lease>, progress: Progress) -> Result<(W, BackedUp)> {
     let described = if storage.catalog.is_shared() { "PostgreSQL" } else { "SQLite" };
     let sink = Sink::new(output, now, described, progress).map_err(archive_failed)?;
     let sink = storage.catalog.export(sink).await?;
     let (handle, blobs) = (Handle::current(), Arc::clone(&storage.blobs));
-    let written = tokio::task::spawn_blocking(move || {
-        let written = sink.blobs(&handle, blobs, &lease);
-        written.map(|written| (written, lease))
-    });
-    let (written, lease) = written.await.map_err(|cause| refused(format!("the backup was aborted: {cause}")))??;
-    lease.give_back().await?;
-    Ok(written)
+    let written = tokio::task::spawn_blocking(move || sink.blobs(&handle, blobs, &lease));
+    written.await.map_err(|cause| refused(format!("the backup was aborted: {cause}")))?
 }
 
 /// Takes the tables, and remembers the blobs.

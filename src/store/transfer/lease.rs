@@ -69,7 +69,7 @@ impl Lease {
     }
 
     /// Gives it back.
-    pub(super) async fn give_back(self) -> Result<()> {
+    pub(super) async fn give_back(&self) -> Result<()> {
         self.prolonging.abort();
         Ok(self.catalog.give_lease_back(NAME, &self.holder).await?)
     }
