@@ -13,7 +13,7 @@ use super::{Failure, serve};
 use crate::access::{Admin, NewUser};
 use crate::clock;
 use crate::config::Config;
-use crate::server::{DataDirectory, StartError, open_accounts};
+use crate::server::{StartError, open_accounts, storage};
 
 /// Longest line that is read as a password.
 const LONGEST_LINE: u64 = 4096;
@@ -119,8 +119,8 @@ fn action(text: &str) -> Result<Action, String> {
 /// What is wrong, in words for the operator.
 pub(super) async fn run(command: Command, config: Config, input: &mut dyn BufRead) -> Result<String, Failure> {
     let failed = |error: StartError| Failure::Other(error.to_string());
-    let directory = DataDirectory::open(&config.server.data).map_err(failed)?;
-    let accounts = open_accounts(&directory, serve::access(&config.access), config.admin_password, clock::system()).await.map_err(failed)?;
+    let records = storage::open_records(&storage::Settings::from_config(&config)).await.map_err(failed)?;
+    let accounts = open_accounts(&records, serve::access(&config.access), config.admin_password, clock::system()).await.map_err(failed)?;
     let admin = accounts.access.operator();
     let answer = match command {
         Command::User(command) => user(&admin, command, input).await,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::transfer::{Use, count, existing, failed, open, progress};
+use super::transfer::{count, existing, failed, open, progress};
 use super::{Failure, say};
 use crate::clock;
 use crate::config::Config;
@@ -33,9 +33,8 @@ pub(super) async fn run(arguments: Arguments, config: Config) -> Result<(), Fail
         return Err(Failure::Other(format!("there is no catalog {}", directory.database().display())));
     }
     let clock = clock::system();
-    let storage = open(&config, &directory, Use::Beside).await?;
-    let key = directory.master_key_file();
-    let key = key.display();
+    let storage = open(&config, &directory).await?;
+    let key = if config.server.master_key.is_some() { String::from("server.master_key") } else { directory.master_key_file().display().to_string() };
     if arguments.target == Path::new("-") {
         let (_, facts) = backup(&storage, BufWriter::with_capacity(BUFFER, io::stdout()), &clock, progress("backup")).await.map_err(failed)?;
         // Standard output is the archive.
@@ -99,7 +98,7 @@ fn wrong(file: &Path, cause: &io::Error) -> Failure {
     Failure::Other(format!("cannot write {}: {cause}", file.display()))
 }
 
-fn summary(target: &str, facts: &BackedUp, key: &dyn std::fmt::Display) -> String {
+fn summary(target: &str, facts: &BackedUp, key: &str) -> String {
     let blobs = count(facts.blobs, "blob", "blobs");
     let mut text = format!("{target}: {}, {blobs} ({})\n", count(facts.rows, "row", "rows"), human(facts.blob_bytes));
     if facts.damaged > 0 {

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::transfer::{Use, count, existing, failed, lock, not_opened, open, progress};
+use super::transfer::{count, existing, failed, lock, master_key, not_opened, open, progress};
 use super::{Failure, load};
+use crate::clock;
 use crate::config::{Config, Environment, Flags};
 use crate::server::DataDirectory;
 use crate::store::transfer::{Migrated, human, migrate};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The configuration file that describes the new storage. The environment and the other flags describe the old one only.
+    /// The configuration file that describes the new storage. Secrets in the environment (ENTREPOT_DATABASE_URL, ENTREPOT_MASTER_KEY,
+    /// ENTREPOT_S3_…) are those of the new one, ENTREPOT_CONFIG, ENTREPOT_DATA and the other flags describe the old one.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -21,8 +23,8 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 /// What is wrong, in words for the operator.
-pub(super) async fn run(arguments: Arguments, config: Config) -> Result<String, Failure> {
-    let new = load(&Flags { config: Some(arguments.to.clone()), ..Flags::default() }, &Environment::default())?;
+pub(super) async fn run(arguments: Arguments, config: Config, environment: &Environment) -> Result<String, Failure> {
+    let new = load(&Flags { config: Some(arguments.to.clone()), ..Flags::default() }, environment)?;
     if !config.database.url.is_sqlite() {
         return Err(Failure::Other(String::from(
             "migrate copies the embedded storage of a data directory, whose server it can be sure is stopped. For PostgreSQL use backup and restore",
@@ -39,12 +41,21 @@ pub(super) async fn run(arguments: Arguments, config: Config) -> Result<String, 
         return Err(Failure::Other(format!("{} describes the same storage: server.data is {}", arguments.to.display(), config.server.data.display())));
     }
     let _target_lock = if same { None } else { Some(lock(&target, "a migration fills an empty storage that nobody uses")?) };
-    let from = open(&config, &directory, Use::Alone).await?;
-    let to = open(&new, &target, Use::Alone).await?;
-    if let Some(key) = directory.stored_master_key().map_err(not_opened)? {
-        target.adopt_master_key(&key).map_err(not_opened)?;
+    let from = open(&config, &directory).await?;
+    let to = open(&new, &target).await?;
+    if let Some(key) = master_key(&config, &directory)? {
+        if new.server.master_key.is_none() {
+            target.adopt_master_key(&key).map_err(not_opened)?;
+        } else if master_key(&new, &target)?.is_none_or(|new| new != key) {
+            let file = directory.master_key_file();
+            return Err(Failure::Other(format!(
+                "server.master_key of the new storage is not the master key of the old one, which sealed its keys: take that over. This prints it: \
+                 od -An -v -tx1 {} | tr -d ' \\n'",
+                file.display()
+            )));
+        }
     }
-    let migrated = migrate(&from, &to, progress("migrate")).await.map_err(failed)?;
+    let migrated = migrate(&from, &to, &clock::system(), progress("migrate")).await.map_err(failed)?;
     Ok(summary(&migrated, &arguments, &target, &config))
 }
 
@@ -60,7 +71,9 @@ fn summary(migrated: &Migrated, arguments: &Arguments, target: &DataDirectory, c
     if migrated.damaged > 0 {
         lines.push(format!("  {} whose bytes were lost before: entrepot verify lists them", count(migrated.damaged, "blob", "blobs")));
     }
-    lines.push(format!("the master key is in {}; every replica needs the same", target.master_key_file().display()));
+    if target.master_key_file().is_file() {
+        lines.push(format!("the master key is in {}", target.master_key_file().display()));
+    }
     lines.push(format!(
         "start the server: entrepot serve --config {}; {} is as it was, and must not be served any more",
         arguments.to.display(),

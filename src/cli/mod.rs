@@ -123,7 +123,7 @@ async fn execute(arguments: Arguments, environment: &Environment) -> Result<(), 
         Command::Config(ConfigCommand::Show) => say(&load(&flags, environment)?.show()),
         Command::Backup(arguments) => backup::run(arguments, load(&flags, environment)?).await,
         Command::Restore(arguments) => say(&restore::run(arguments, load(&flags, environment)?).await?),
-        Command::Migrate(arguments) => say(&migrate::run(arguments, load(&flags, environment)?).await?),
+        Command::Migrate(arguments) => say(&migrate::run(arguments, load(&flags, &environment.of_embedded())?, &environment.of_shared()).await?),
         Command::Admin(command) => say(&admin::run(command, load(&flags, environment)?, &mut std::io::stdin().lock()).await?),
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::Failure;
 use crate::access::DEFAULT_POLICIES;
-use crate::config::{self, Config, Repository};
+use crate::config::{self, Blobs, Config, Repository};
 use crate::registry::reconcile::{DeclaredSystem, Wanted};
-use crate::server::{Options, start};
+use crate::server::{Options, start, storage};
 use crate::{clock, formats, http};
 
 /// Serves until the process is asked to end.
@@ -15,11 +15,11 @@ use crate::{clock, formats, http};
 /// # Errors
 /// What keeps the server from starting, or ended it.
 pub(super) async fn serve(config: Config) -> Result<(), Failure> {
-    let data = config.server.data.clone();
+    let kept = kept(&config);
     let options = options(config);
     let running = start(options).await.map_err(|error| Failure::Other(error.to_string()))?;
     let address = running.listening.address;
-    tracing::info!("data in {}", data.display());
+    tracing::info!("{kept}");
     match &running.password_file {
         Some(file) => tracing::info!("sign in as \"admin\"; the password is in {}", file.display()),
         None => tracing::info!("sign in as \"admin\" with the password that was set on the first start (entrepot admin user password admin sets another)"),
@@ -34,11 +34,21 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
     ended.map_err(|cause| Failure::Other(format!("the server ended: {cause}")))
 }
 
+/// Where things are kept, for the log.
+fn kept(config: &Config) -> String {
+    match &config.blobs {
+        _ if config.database.url.is_sqlite() => format!("data in {}", config.server.data.display()),
+        Blobs { bucket, endpoint: Some(endpoint), .. } => format!("records in PostgreSQL, blobs in the bucket {bucket:?} at {endpoint}"),
+        Blobs { bucket, region, .. } => format!("records in PostgreSQL, blobs in the bucket {bucket:?} at AWS in {region}"),
+    }
+}
+
 fn options(config: Config) -> Options {
+    let storage = storage::Settings::from_config(&config);
     let access = access(&config.access);
     let repositories = config.repositories.iter().map(wanted).collect();
     Options {
-        data: config.server.data,
+        storage,
         http: http::Settings {
             listen: config.server.listen,
             public_url: config.server.public_url,

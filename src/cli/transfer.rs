@@ -2,33 +2,27 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
 
 use super::Failure;
 use crate::config::Config;
+use crate::server::storage::{Settings, open_at_rest};
 use crate::server::{DataDirectory, StartError};
-use crate::store::blobs::FileBlobs;
-use crate::store::catalog::Catalog;
 use crate::store::transfer::{Progress, Storage, TransferError};
 
-/// How a storage is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
-    /// Read while a server runs on it.
-    Beside,
-    /// By this process only.
-    Alone,
+/// Opens a storage as it lies there.
+pub(super) async fn open(config: &Config, directory: &DataDirectory) -> Result<Storage, Failure> {
+    let (catalog, blobs) = open_at_rest(&Settings::from_config(config), directory).await.map_err(not_opened)?;
+    Ok(Storage { catalog, blobs })
 }
 
-/// Opens a storage as it lies there.
-pub(super) async fn open(config: &Config, directory: &DataDirectory, usage: Use) -> Result<Storage, Failure> {
-    let _ = config;
-    let catalog = Catalog::open_sqlite_at_rest(&directory.database()).await.map_err(|error| failed(error.into()))?;
-    let blobs = match usage {
-        Use::Beside => FileBlobs::beside(&directory.blobs()),
-        Use::Alone => FileBlobs::open(&directory.blobs()).await.map_err(|error| failed(error.into()))?,
-    };
-    Ok(Storage { catalog, blobs: Arc::new(blobs) })
+/// The master key of a storage, if there is one yet.
+pub(super) fn master_key(config: &Config, directory: &DataDirectory) -> Result<Option<Vec<u8>>, Failure> {
+    match &config.server.master_key {
+        Some(key) => hex::decode(key.expose_secret()).map(Some).map_err(|_| Failure::Other(String::from("server.master_key is not hexadecimal"))),
+        None => directory.stored_master_key().map_err(not_opened),
+    }
 }
 
 /// Opens a data directory that a server has, or had.

@@ -7,6 +7,7 @@ use entrepot_kit::name::DEFAULT_SYSTEM;
 use entrepot_kit::{Address, Kind};
 use serde_json::Value;
 
+use super::Blobs;
 use super::declared::{Places, Repository, System, member_address};
 use super::reader::{Origin, Reader, nearest};
 use super::value::{BlobKind, DatabaseUrl};
@@ -23,33 +24,77 @@ pub struct Checks<'a> {
     pub policies: &'a dyn Fn(&str) -> Result<(), String>,
 }
 
-/// The pairs that work: SQLite with files.
-pub(super) fn storage(reader: &mut Reader<'_>, (url, url_place): (&DatabaseUrl, &Origin), (kind, kind_place): (BlobKind, &Origin)) {
-    if kind == BlobKind::S3 {
-        let message = "blobs.kind = \"s3\" is not served by this version: it arrives with the storage for several machines. Use \"files\"";
-        reader.problem_at(kind_place, message.to_owned());
-    } else if !url.is_sqlite() {
-        let message = "database.url names PostgreSQL while blobs.kind is \"files\": PostgreSQL needs blobs in S3, which arrive with the storage for several \
-                       machines. This version serves SQLite with files only; leave database.url empty";
-        reader.problem_at(url_place, message.to_owned());
+/// Where what [`storage`] looks at came from.
+pub(super) struct StorageOrigins {
+    pub(super) url: Origin,
+    pub(super) kind: Origin,
+    pub(super) bucket: Origin,
+    pub(super) access_key: Origin,
+    pub(super) prefix: Origin,
+    pub(super) master_key: Origin,
+}
+
+/// The pairs that work: SQLite with files on one machine, PostgreSQL with S3 on any number.
+pub(super) fn storage(reader: &mut Reader<'_>, url: &DatabaseUrl, blobs: &Blobs, has_master_key: bool, origins: &StorageOrigins) {
+    let mut problem = |place: &Origin, message: &str| reader.problem_at(place, message.to_owned());
+    match (url.is_sqlite(), blobs.kind) {
+        (true, BlobKind::Files) => return,
+        (true, BlobKind::S3) => problem(
+            &origins.kind,
+            "blobs.kind is \"s3\" while database.url is empty: blobs in S3 need the records in PostgreSQL, so that several servers can share both. Set \
+             database.url (ENTREPOT_DATABASE_URL), or leave blobs.kind at \"files\"",
+        ),
+        (false, BlobKind::Files) => problem(
+            &origins.url,
+            "database.url names PostgreSQL while blobs.kind is \"files\": servers that share records must share blobs. Set blobs.kind = \"s3\" and \
+             blobs.bucket, or leave database.url empty",
+        ),
+        (false, BlobKind::S3) if !has_master_key => problem(
+            &origins.master_key,
+            "server.master_key is empty: with PostgreSQL it must be set (ENTREPOT_MASTER_KEY), the same on all replicas; openssl rand -hex 32 makes one",
+        ),
+        (false, BlobKind::S3) => {}
+    }
+    if blobs.kind != BlobKind::S3 {
+        return;
+    }
+    if blobs.bucket.is_empty() {
+        problem(&origins.bucket, "blobs.bucket is empty: S3 needs the name of a bucket");
+    }
+    if blobs.access_key.is_empty() != blobs.secret_key.is_none() {
+        problem(
+            &origins.access_key,
+            "blobs.access_key and blobs.secret_key belong together: set both (ENTREPOT_S3_ACCESS_KEY, ENTREPOT_S3_SECRET_KEY), or none for the standard chain",
+        );
+    }
+    let is_plain =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if !blobs.prefix.is_empty() && !blobs.prefix.trim_end_matches('/').split('/').all(is_plain) {
+        problem(&origins.prefix, "blobs.prefix: expected letters, digits, \"-\", \"_\" and \".\", with \"/\" between parts, such as \"entrepot/blobs\"");
     }
 }
 
-/// Reads and checks the policy file.
-pub(super) fn policies(reader: &mut Reader<'_>, file: Option<&Path>, (path, place): (&str, &Origin), checks: &Checks<'_>) -> Option<String> {
+/// Reads a file that a setting names, and checks its text; a relative path starts at the folder of the configuration file.
+pub(super) fn file(
+    reader: &mut Reader<'_>,
+    file: Option<&Path>,
+    setting: &str,
+    (path, place): (&str, &Origin),
+    check: &dyn Fn(&str) -> Result<(), String>,
+) -> Option<String> {
     if path.is_empty() {
         return None;
     }
     let path = file.and_then(Path::parent).unwrap_or_else(|| Path::new("")).join(path);
     match std::fs::read_to_string(&path) {
         Ok(text) => {
-            if let Err(message) = (checks.policies)(&text) {
-                reader.problem_at(place, format!("access.policies: {}: {message}", path.display()));
+            if let Err(message) = check(&text) {
+                reader.problem_at(place, format!("{setting}: {}: {message}", path.display()));
             }
             Some(text)
         }
         Err(cause) => {
-            reader.problem_at(place, format!("access.policies: cannot read {}: {cause}", path.display()));
+            reader.problem_at(place, format!("{setting}: cannot read {}: {cause}", path.display()));
             None
         }
     }

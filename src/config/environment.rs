@@ -16,6 +16,12 @@ pub struct Environment {
     pub listen: Option<String>,
     /// `ENTREPOT_DATABASE_URL`
     pub database_url: Option<String>,
+    /// `ENTREPOT_MASTER_KEY`
+    pub master_key: Option<SecretString>,
+    /// `ENTREPOT_S3_ACCESS_KEY`
+    pub s3_access_key: Option<String>,
+    /// `ENTREPOT_S3_SECRET_KEY`
+    pub s3_secret_key: Option<SecretString>,
     /// `ENTREPOT_ADMIN_PASSWORD`
     pub admin_password: Option<SecretString>,
 }
@@ -28,6 +34,18 @@ impl Environment {
         Self::from_lookup(|name| std::env::var_os(name))
     }
 
+    /// What of it concerns a storage in a data directory, when it describes another one too.
+    #[must_use]
+    pub fn of_embedded(&self) -> Self {
+        Self { database_url: None, s3_access_key: None, s3_secret_key: None, ..self.clone() }
+    }
+
+    /// What of it concerns a storage that a configuration file of its own describes: what is secret.
+    #[must_use]
+    pub fn of_shared(&self) -> Self {
+        Self { config: None, data: None, listen: None, ..self.clone() }
+    }
+
     fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let text = |name: &str| set(name).map(|value| value.to_string_lossy().into_owned());
@@ -36,6 +54,9 @@ impl Environment {
             data: set("ENTREPOT_DATA").map(PathBuf::from),
             listen: text("ENTREPOT_LISTEN"),
             database_url: text("ENTREPOT_DATABASE_URL"),
+            master_key: text("ENTREPOT_MASTER_KEY").map(SecretString::from),
+            s3_access_key: text("ENTREPOT_S3_ACCESS_KEY"),
+            s3_secret_key: text("ENTREPOT_S3_SECRET_KEY").map(SecretString::from),
             admin_password: text("ENTREPOT_ADMIN_PASSWORD").map(SecretString::from),
         }
     }

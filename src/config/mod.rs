@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use check::Checks;
 pub use declared::{Repository, System};
@@ -80,6 +80,8 @@ pub struct Server {
     pub data: PathBuf,
     /// Request threads; 0 for one per processor.
     pub workers: u64,
+    /// What seals the keys in the catalog, in hexadecimal; `None`: the file in the data directory.
+    pub master_key: Option<SecretString>,
 }
 
 /// Where records live.
@@ -90,10 +92,26 @@ pub struct Database {
 }
 
 /// Where bytes live.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Blobs {
     /// Local files or S3.
     pub kind: BlobKind,
+    /// The bucket.
+    pub bucket: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The URL of the S3 server; `None`: AWS.
+    pub endpoint: Option<String>,
+    /// Whether the bucket stands in the path of URLs.
+    pub path_style: bool,
+    /// The access key; empty for the standard chain.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: Option<SecretString>,
+    /// Certificates of the authorities that are trusted in place of the system's, read from the file that `ca_file` names.
+    pub authorities: Option<String>,
+    /// What the keys of all objects begin with.
+    pub prefix: String,
 }
 
 /// Who may do what.
@@ -156,6 +174,15 @@ pub fn load(flags: &Flags, environment: &Environment, checks: &Checks<'_>) -> Re
     read(file.as_deref(), &text, flags, environment, checks)
 }
 
+/// A setting that the environment can change, not a flag.
+fn variable<'a>(name: &'static str, value: Option<&'a str>) -> Given<'a> {
+    Given { flag: ("", None), environment: (name, value) }
+}
+
+fn secret(value: Option<&SecretString>) -> Option<&str> {
+    value.map(ExposeSecret::expose_secret)
+}
+
 /// Reads and checks the configuration from a text; `file` is its name in messages, and paths in it are relative to its folder.
 ///
 /// # Errors
@@ -184,18 +211,39 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
             Given { flag: ("--data", data_flag.as_deref()), environment: ("ENTREPOT_DATA", data_environment.as_deref()) },
         ),
         workers: section.number("workers", 0, 0..=1024),
+        master_key: section.given("master_key", value::MasterKey::default(), variable("ENTREPOT_MASTER_KEY", secret(environment.master_key.as_ref()))).0,
     };
+    let master_key_origin = section.origin_of("master_key");
     section.finish();
 
     let mut section = reader.section("database");
-    let given = Given { flag: ("", None), environment: ("ENTREPOT_DATABASE_URL", environment.database_url.as_deref()) };
+    let given = variable("ENTREPOT_DATABASE_URL", environment.database_url.as_deref());
     let database = Database { url: section.given("url", DatabaseUrl::default(), given) };
     let database_origin = section.origin_of("url");
     section.finish();
 
     let mut section = reader.section("blobs");
-    let blobs = Blobs { kind: section.setting("kind", BlobKind::Files) };
-    let blobs_origin = section.origin_of("kind");
+    let mut blobs = Blobs {
+        kind: section.setting("kind", BlobKind::Files),
+        bucket: section.setting("bucket", String::new()),
+        region: section.setting("region", String::from("us-east-1")),
+        endpoint: section.setting("endpoint", value::Endpoint::default()).0,
+        path_style: section.setting("path_style", false),
+        access_key: section.given("access_key", String::new(), variable("ENTREPOT_S3_ACCESS_KEY", environment.s3_access_key.as_deref())),
+        secret_key: section.given("secret_key", value::Secret::default(), variable("ENTREPOT_S3_SECRET_KEY", secret(environment.s3_secret_key.as_ref()))).0,
+        authorities: None,
+        prefix: section.setting("prefix", String::new()),
+    };
+    let ca_file: String = section.setting("ca_file", String::new());
+    let ca_file_origin = section.origin_of("ca_file");
+    let origins = check::StorageOrigins {
+        url: database_origin,
+        kind: section.origin_of("kind"),
+        bucket: section.origin_of("bucket"),
+        access_key: section.origin_of("access_key"),
+        prefix: section.origin_of("prefix"),
+        master_key: master_key_origin,
+    };
     section.finish();
 
     let mut section = reader.section("access");
@@ -229,22 +277,22 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let repositories = declared::repositories(&mut reader, checks);
     reader.finish();
 
-    check::storage(&mut reader, (&database.url, &database_origin), (blobs.kind, &blobs_origin));
+    check::storage(&mut reader, &database.url, &blobs, server.master_key.is_some(), &origins);
+    blobs.authorities = check::file(&mut reader, file, "blobs.ca_file", (&ca_file, &ca_file_origin), &|_| Ok(()));
     if tracing_subscriber::EnvFilter::try_new(&log.level).is_err() {
         reader.problem_at(
             &log_origin,
             format!("log.level: {:?} is not a level; use error, warn, info, debug, trace or directives such as \"info,entrepot::upstream=debug\"", log.level),
         );
     }
-    let policies = check::policies(&mut reader, file, (&policies, &policies_origin), checks);
+    let policies = check::file(&mut reader, file, "access.policies", (&policies, &policies_origin), checks.policies);
     check::declared(&mut reader, &systems, &repositories, checks);
 
     let environment_origin = Origin::Environment("ENTREPOT_ADMIN_PASSWORD");
-    if let Some(password) = &environment.admin_password {
-        use secrecy::ExposeSecret;
-        if password.expose_secret().chars().count() < 8 {
-            reader.problem_at(&environment_origin, String::from("ENTREPOT_ADMIN_PASSWORD: a password has at least 8 characters"));
-        }
+    if let Some(password) = &environment.admin_password
+        && password.expose_secret().chars().count() < 8
+    {
+        reader.problem_at(&environment_origin, String::from("ENTREPOT_ADMIN_PASSWORD: a password has at least 8 characters"));
     }
     let (settings, problems) = reader.into_parts();
     if !problems.is_empty() {

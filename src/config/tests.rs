@@ -86,14 +86,38 @@ fn syntax_is_told_with_its_line() {
 }
 
 #[test]
-fn only_one_pair_of_stores_is_served() {
-    let found = problems("[blobs]\nkind = \"s3\"\n");
-    assert!(found[0].starts_with("config.toml:2: blobs.kind = \"s3\" is not served by this version"), "{found:?}");
-    let environment = Environment { database_url: Some("postgres://u:secret@h/d".into()), ..Environment::default() };
-    let found = read_with("", &Flags::default(), &environment).unwrap_err();
+fn two_pairs_of_stores_are_served() {
+    let s3 = "[blobs]\nkind = \"s3\"\nbucket = \"b\"\nprefix = \"a/b/\"\n";
+    let found = problems(s3);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("config.toml:2: blobs.kind is \"s3\" while database.url is empty"), "{found:?}");
+
+    let database = Environment { database_url: Some("postgres://u:secret@h/d".into()), ..Environment::default() };
+    let found = read_with("", &Flags::default(), &database).unwrap_err();
     assert_eq!(found.len(), 1);
     assert!(found[0].to_string().starts_with("environment ENTREPOT_DATABASE_URL: database.url names PostgreSQL"), "{found:?}");
     assert!(!found[0].to_string().contains("secret"));
+
+    let found = read_with("[blobs]\nkind = \"s3\"\naccess_key = \"a\"\nprefix = \"/a\"", &Flags::default(), &database).unwrap_err();
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(found[0].starts_with("server.master_key is empty: with PostgreSQL it must be set"), "{found:?}");
+    assert!(found[1].starts_with("blobs.bucket is empty"), "{found:?}");
+    assert!(found[2].starts_with("config.toml:3: blobs.access_key and blobs.secret_key belong together"), "{found:?}");
+    assert!(found[3].starts_with("config.toml:4: blobs.prefix"), "{found:?}");
+
+    let both = Environment { master_key: Some("ab".repeat(32).into()), ..database };
+    let config = read_with(s3, &Flags::default(), &both).unwrap();
+    assert_eq!((config.blobs.bucket.as_str(), config.blobs.region.as_str(), config.blobs.endpoint), ("b", "us-east-1", None));
+    let short = Environment { master_key: Some("ab".into()), ..both };
+    let found = read_with(s3, &Flags::default(), &short).unwrap_err();
+    assert!(found.iter().any(|problem| problem.to_string().starts_with("environment ENTREPOT_MASTER_KEY: server.master_key: expected 64")), "{found:?}");
+}
+
+#[test]
+fn files_that_settings_name_must_be_there() {
+    let found = problems("[blobs]\nca_file = \"no-such.pem\"");
+    assert!(found[0].starts_with("config.toml:2: blobs.ca_file: cannot read no-such.pem: "), "{found:?}");
 }
 
 #[test]
@@ -177,6 +201,11 @@ fn an_empty_list_declares_nothing() {
 #[test]
 fn secrets_are_never_shown() {
     let text = r#"
+[server]
+master_key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+[blobs]
+access_key = "known"
+secret_key = "hush5"
 [[repository]]
 name = "r"
 format = "npm"
@@ -186,7 +215,7 @@ upstream = { url = "https://u:hush1@registry.example/", username = "u", password
     let environment = Environment { admin_password: Some("hush4-hush4".into()), ..Environment::default() };
     let config = read_with(text, &Flags::default(), &environment).unwrap();
     for shown in [config.show(), format!("{config:?}")] {
-        assert!(!shown.contains("hush"), "{shown}");
+        assert!(!shown.contains("hush") && !shown.contains("0123456789abcdef"), "{shown}");
         assert!(shown.contains("registry.example"), "{shown}");
     }
     assert_eq!(config.repositories[0].upstream.as_ref().unwrap()["password"], "hush2");

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use secrecy::SecretString;
 use toml::de::DeValue;
 
 /// A type of settings.
@@ -41,6 +42,19 @@ impl Setting for u64 {
     fn from_toml(value: &DeValue<'_>) -> Option<Self> {
         let number = value.as_integer()?;
         Self::from_str_radix(number.as_str(), number.radix()).ok()
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for bool {
+    const EXPECTED: &'static str = "true or false";
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        value.as_bool()
     }
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -94,6 +108,13 @@ impl Setting for Vec<IpNet> {
     }
 }
 
+/// An http or https URL of which nothing gets lost when a path is put behind it, without trailing slash.
+fn plain_url(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok()?;
+    let plain = url.has_host() && url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    (plain && matches!(url.scheme(), "http" | "https")).then(|| url.as_str().trim_end_matches('/').to_owned())
+}
+
 /// The server's URL as clients see it; nothing when it is taken from each request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PublicUrl(pub(super) Option<String>);
@@ -107,12 +128,62 @@ impl Setting for PublicUrl {
         if text.is_empty() {
             return Some(Self(None));
         }
-        let url = url::Url::parse(text).ok()?;
-        let plain = url.has_host() && url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
-        (plain && matches!(url.scheme(), "http" | "https")).then(|| Self(Some(url.as_str().trim_end_matches('/').to_owned())))
+        plain_url(text).map(|url| Self(Some(url)))
     }
     fn show(&self) -> String {
         quoted(self.0.as_deref().unwrap_or_default())
+    }
+}
+
+/// The URL of an S3 server; nothing for that of AWS.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Endpoint(pub(super) Option<String>);
+
+impl Setting for Endpoint {
+    const EXPECTED: &'static str = "empty for AWS, or an http or https URL, such as \"https://s3.example.com\"";
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        Self::from_text(value.as_str()?)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        if text.is_empty() { Some(Self(None)) } else { plain_url(text).map(|url| Self(Some(url))) }
+    }
+    fn show(&self) -> String {
+        quoted(self.0.as_deref().unwrap_or_default())
+    }
+}
+
+/// A text that is never shown; nothing when it is empty.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Secret(pub(super) Option<SecretString>);
+
+impl Setting for Secret {
+    const EXPECTED: &'static str = "a text";
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        Self::from_text(value.as_str()?)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self((!text.is_empty()).then(|| text.into())))
+    }
+    fn show(&self) -> String {
+        quoted(if self.0.is_some() { "(hidden)" } else { "" })
+    }
+}
+
+/// The master key in hexadecimal; nothing for the one in the data directory.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MasterKey(pub(super) Option<SecretString>);
+
+impl Setting for MasterKey {
+    const EXPECTED: &'static str = "64 hexadecimal characters (openssl rand -hex 32 makes some), the same on all replicas";
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        Self::from_text(value.as_str()?)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        let is_key = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if text.is_empty() { Some(Self(None)) } else { is_key.then(|| Self(Some(text.into()))) }
+    }
+    fn show(&self) -> String {
+        quoted(if self.0.is_some() { "(hidden)" } else { "" })
     }
 }
 

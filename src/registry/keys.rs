@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use entrepot_kit::{Error, Result, Signature, Timestamp, VerificationKey};
 use parking_lot::Mutex;
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Digest as _;
 
 use crate::store::catalog::Catalog;
@@ -19,6 +20,9 @@ use crate::store::model::KeyRow;
 const P256_PREFIX: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
+
+/// The purpose of the row that tells one master key from another.
+const PROOF: &str = "master-key";
 
 /// Seals the private keys in the catalog. The same on all replicas.
 pub struct MasterKey(RandomizedNonceKey);
@@ -33,6 +37,37 @@ impl MasterKey {
     /// 500 when they are not [`Self::LENGTH`] bytes.
     pub fn new(bytes: &[u8]) -> Result<Self> {
         Ok(Self(RandomizedNonceKey::new(&AES_256_GCM, bytes).map_err(|_| Error::internal("the master key must have 32 bytes"))?))
+    }
+
+    /// The key that an operator wrote in hexadecimal.
+    ///
+    /// # Errors
+    /// 500 when it is not one.
+    pub fn from_hex(text: &SecretString) -> Result<Self> {
+        Self::new(&hex::decode(text.expose_secret()).map_err(|_| Error::internal("the master key must have 64 hexadecimal characters"))?)
+    }
+
+    /// Makes sure that this is the key that sealed what the catalog holds. The first one that comes is kept as a seal; the key itself
+    /// is not.
+    ///
+    /// # Errors
+    /// 409 for another key, and failures of the catalog.
+    pub async fn prove(&self, catalog: &Catalog, now: Timestamp) -> Result<()> {
+        let mine = KeyRow {
+            id: PROOF.to_owned(),
+            purpose: PROOF.to_owned(),
+            public: Vec::new(),
+            sealed: self.seal(PROOF, PROOF.as_bytes())?,
+            created: now,
+            expires: None,
+        };
+        let kept = catalog.put_key(mine).await?;
+        match self.open(PROOF, &kept.sealed) {
+            Ok(opened) if opened == PROOF.as_bytes() => Ok(()),
+            _ => Err(Error::conflict(
+                "the master key is another one than the one that sealed the keys in the database: it must be the same on all replicas, for ever",
+            )),
+        }
     }
 
     /// The purpose is bound to the sealed bytes, so that one repository's row cannot be put in another's place.
@@ -126,7 +161,10 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use entrepot_kit::Timestamp;
+
     use super::MasterKey;
+    use crate::store::catalog::Catalog;
 
     #[test]
     fn sealed_keys_open_only_for_their_purpose_and_master_key() {
@@ -137,5 +175,18 @@ mod tests {
         assert!(MasterKey::new(&[8; 32]).expect("32 bytes").open("sign/1", &sealed).is_err());
         assert!(master.open("sign/1", b"short").is_err());
         assert!(MasterKey::new(&[0; 31]).is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_master_key_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let catalog = Catalog::open_sqlite(&folder.path().join("catalog.db")).await.expect("a catalog");
+        let (first, other) = (MasterKey::new(&[7; 32]).expect("32 bytes"), MasterKey::from_hex(&"08".repeat(32).into()).expect("64 digits"));
+        for _ in 0..2 {
+            first.prove(&catalog, Timestamp(1)).await.expect("the first key, and again");
+        }
+        let refused = other.prove(&catalog, Timestamp(2)).await.expect_err("another key");
+        assert!(refused.message().contains("same on all replicas"), "{refused}");
+        assert!(MasterKey::from_hex(&"zz".repeat(32).into()).is_err());
     }
 }

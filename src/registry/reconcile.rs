@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use entrepot_kit::accounts::Tags;
 use entrepot_kit::{Address, Error, Format, Kind, Result, SystemName, Timestamp};
+use http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::registry::rules::Rules;
 use crate::registry::table::{members, upstream_settings};
 use crate::store::catalog::Catalog;
 use crate::store::model::NewRepository;
+
+/// How often others may be quicker.
+const OTHERS: usize = 50;
 
 /// A system as the configuration declares it.
 pub struct DeclaredSystem {
@@ -75,6 +79,17 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
 /// # Errors
 /// 400 for a declared repository whose format or kind is not the stored one's, and failures of the catalog.
 pub async fn reconcile(catalog: &Catalog, systems: &[DeclaredSystem], repositories: &[Wanted], now: Timestamp) -> Result<()> {
+    for _ in 0..OTHERS {
+        match reconcile_once(catalog, systems, repositories, now).await {
+            // Another replica that starts at the same time was quicker with something: look again.
+            Err(error) if error.status() == StatusCode::CONFLICT => {}
+            other => return other,
+        }
+    }
+    reconcile_once(catalog, systems, repositories, now).await
+}
+
+async fn reconcile_once(catalog: &Catalog, systems: &[DeclaredSystem], repositories: &[Wanted], now: Timestamp) -> Result<()> {
     let stored: Vec<_> = catalog.systems().await?;
     for system in systems {
         match stored.iter().find(|row| row.name == system.name) {

@@ -124,7 +124,7 @@ fn options(data: PathBuf) -> Options {
     formats.push(Arc::new(Toy));
     let system = |name: &str| DeclaredSystem { name: SystemName::parse(name).expect("a name"), tags: Tags::new() };
     Options {
-        data,
+        storage: entrepot::server::storage::Settings::embedded(data),
         http: entrepot::http::Settings {
             listen: ([127, 0, 0, 1], 0).into(),
             public_url: None,

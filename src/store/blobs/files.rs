@@ -1,7 +1,7 @@
 //! Blobs as local files: `sha256/ab/cd/<digest>-<unique>`, spooled beside in `staging`. Those of the first version have no `-<unique>`.
 //!
 //! A file gets its name only after its bytes are on the disk, and the folders are synced before a commit may name it. Files left in
-//! `staging` belong to nobody: they are removed at start.
+//! `staging` belong to nobody: the server, which is alone with its data directory, removes them at start.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use entrepot_kit::records::Content;
-use entrepot_kit::{Error, Result, Sha256Digest, Timestamp};
+use entrepot_kit::{Error, Result, Timestamp};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::content::FileContent;
+use super::places::{location, unique_name};
 use super::{BlobStore, BlobWriter, StagedBlob, StoredObject, WriteSpec, storage_failed};
 use crate::store::model::{BlobFacts, BlobPlace};
 
@@ -25,48 +26,43 @@ pub struct FileBlobs {
 }
 
 impl FileBlobs {
-    /// Opens the folder; makes it when it is not there; removes what an ended process left in `staging`.
+    /// Opens the folder; makes it when it is not there.
     ///
     /// # Errors
-    /// When the folder cannot be made or read.
+    /// When the folder cannot be made.
     pub async fn open(root: &Path) -> Result<Self> {
-        let store = Self::beside(root);
+        let store = Self { root: root.join("sha256"), staging: root.join("staging") };
         let (root, staging) = (store.root.clone(), store.staging.clone());
         entrepot_kit::blocking(move || {
             fs::create_dir_all(&root).map_err(storage_failed)?;
-            fs::create_dir_all(&staging).map_err(storage_failed)?;
-            for entry in fs::read_dir(&staging).map_err(storage_failed)? {
-                fs::remove_file(entry.map_err(storage_failed)?.path()).map_err(storage_failed)?;
-            }
-            Ok(())
+            fs::create_dir_all(&staging).map_err(storage_failed)
         })
         .await?;
         Ok(store)
     }
 
-    /// The folder of a server that may be running: nothing of it is touched before something is asked for.
-    #[must_use]
-    pub fn beside(root: &Path) -> Self {
-        Self { root: root.join("sha256"), staging: root.join("staging") }
+    /// Removes what ended processes left in `staging`. For the server only, which holds the lock of the data directory: commands
+    /// that run beside it must not take away what it spools.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or a file in it not be removed.
+    pub async fn clear_staging(&self) -> Result<()> {
+        let staging = self.staging.clone();
+        entrepot_kit::blocking(move || {
+            for entry in fs::read_dir(&staging).map_err(storage_failed)? {
+                fs::remove_file(entry.map_err(storage_failed)?.path()).map_err(storage_failed)?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     fn path(&self, place: &BlobPlace) -> Result<PathBuf> {
-        let name = place.location.clone().unwrap_or_else(|| place.digest.hex());
-        // Names come from the catalog; one that is not ours must not lead anywhere.
-        if !name.starts_with(&place.digest.hex()) || !name.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
-            return Err(Error::internal(format!("{name:?} is not the name of a file of blob {}", place.digest)));
-        }
+        let name = location(place)?;
         let (first, rest) = name.split_at(2);
         let (second, _) = rest.split_at(2);
         Ok(self.root.join(first).join(second).join(&name))
     }
-}
-
-/// A name for a file that no other has, or had.
-fn unique_name(digest: &Sha256Digest) -> Result<String> {
-    let mut unique = [0; 8];
-    getrandom::fill(&mut unique).map_err(|cause| Error::internal(cause.to_string()))?;
-    Ok(format!("{digest}-{}", hex::encode(unique), digest = digest.hex()))
 }
 
 #[async_trait]
@@ -176,7 +172,9 @@ mod tests {
         }
         assert_eq!(staged(), 0);
         std::fs::write(folder.path().join("staging/blob-of-a-crash"), "x").expect("written");
-        FileBlobs::open(folder.path()).await.expect("opened again");
+        let store = FileBlobs::open(folder.path()).await.expect("opened again");
+        assert_eq!(staged(), 1, "a command beside the server leaves it alone");
+        store.clear_staging().await.expect("cleared");
         assert_eq!(staged(), 0);
     }
 }

@@ -6,7 +6,10 @@
 
 mod content;
 mod files;
+mod places;
+mod s3;
 mod spool;
+mod staging;
 #[cfg(test)]
 mod suite;
 
@@ -22,6 +25,7 @@ pub use crate::store::model::INLINE_LIMIT;
 use crate::store::model::{BlobFacts, BlobPlace};
 pub use content::inline;
 pub use files::FileBlobs;
+pub use s3::{S3Blobs, S3Settings};
 pub use spool::{BlobTail, BlobWriter, StagedBlob};
 
 /// How a body is spooled.
@@ -52,7 +56,8 @@ pub trait BlobStore: Send + Sync {
     /// Opens a durable blob.
     ///
     /// # Errors
-    /// 500 when it is missing or has another size than the catalog says: both mean that the storage lost something.
+    /// 500 when it is missing or has another size than the catalog says: both mean that the storage lost something. Where looking costs a
+    /// request the error comes with the first stream or read.
     async fn open(&self, place: &BlobPlace) -> Result<Arc<dyn Content>>;
 
     /// Removes a blob. One that is not there is no error.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::content::{PositionedReader, read_exact_at};
+use super::s3::Spooled;
 use super::{INLINE_LIMIT, WriteSpec, storage_failed};
 use crate::store::model::BlobFacts;
 
@@ -220,6 +221,13 @@ impl StagedBlob {
     pub(super) fn settled(&self) -> Option<BlobFacts> {
         let location = self.place.get().cloned();
         (location.is_some() || self.facts.inline.is_some()).then(|| BlobFacts { location, ..self.facts.clone() })
+    }
+
+    /// The spooled file, for a store that sends it elsewhere.
+    pub(super) fn spooled(&self) -> Result<Spooled> {
+        let path = self.temporary.lock().as_ref().map(|path| path.to_path_buf());
+        let spooled = self.file.clone().zip(path).map(|(file, path)| Spooled { file, path });
+        spooled.ok_or_else(|| Error::internal("a staged blob without a file"))
     }
 
     /// The spooled file, given once: whoever takes it moves it to its place.

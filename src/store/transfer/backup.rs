@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use tokio::runtime::Handle;
 
 use super::archive::{FORMAT, LONGEST_LINE, MANIFEST, Manifest, TableOfArchive, Writer, blob_member, rows_member};
-use super::lease::Lease;
+use super::lease::{self, Lease};
 use super::{Progress, Result, Storage, TransferError, archive_failed, explained, human, lost, place_of, refused};
 use crate::clock::Clock;
 use crate::store::blobs::BlobStore;
@@ -41,7 +41,7 @@ pub struct BackedUp {
 /// # Errors
 /// When something cannot be read or written; what was written then is not a whole archive.
 pub async fn backup<W: Write + Send + 'static>(storage: &Storage, output: W, clock: &Clock, mut progress: Progress) -> Result<(W, BackedUp)> {
-    let lease = Arc::new(Lease::take(&storage.catalog, clock, &mut progress).await?);
+    let lease = Arc::new(Lease::take(&lease::GC, &storage.catalog, clock, &mut progress).await?);
     let written = written(storage, output, clock(), Arc::clone(&lease), progress).await;
     let given_back = lease.give_back().await;
     let written = written?;

@@ -2,7 +2,9 @@
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use super::lease::{self, Lease};
 use super::{Progress, Result, Storage, copy_blob, digest_of, human, place_of, refused};
+use crate::clock::Clock;
 use crate::store::catalog::tables::{BLOBS, META, Table, lasting};
 use crate::store::catalog::transfer::{Clash, Filling, Row, Value};
 
@@ -29,7 +31,16 @@ pub struct Migrated {
 ///
 /// # Errors
 /// When the target is not empty, or something cannot be read or written.
-pub async fn migrate(source: &Storage, target: &Storage, mut progress: Progress) -> Result<Migrated> {
+pub async fn migrate(source: &Storage, target: &Storage, clock: &Clock, mut progress: Progress) -> Result<Migrated> {
+    let lease = Lease::take(&lease::FILLING, &target.catalog, clock, &mut progress).await?;
+    let migrated = migrated(source, target, &lease, progress).await;
+    let given_back = lease.give_back().await;
+    let migrated = migrated?;
+    given_back?;
+    Ok(migrated)
+}
+
+async fn migrated(source: &Storage, target: &Storage, lease: &Lease, mut progress: Progress) -> Result<Migrated> {
     if let Some(filling) = source.catalog.filling().await? {
         return Err(refused(format!("the source: {}", filling.unfinished())));
     }

@@ -9,7 +9,9 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::archive::{CLOSING, Closing, KnownTable, LONGEST_LINE, MANIFEST, Manifest, Member, Reader, blob_member, rows_member};
+use super::lease::{self, Lease};
 use super::{Progress, Result, Storage, TransferError, archive_failed, digest_of, human, place_of, refused};
+use crate::clock::Clock;
 use crate::store::blobs::{BlobStore, StagedBlob, WriteSpec};
 use crate::store::catalog::Catalog;
 use crate::store::catalog::tables::{BLOBS, KEYS, META, Table, lasting};
@@ -54,7 +56,16 @@ pub struct Restored {
 ///
 /// # Errors
 /// When the storage is not empty, or the archive is not whole in every bit.
-pub async fn restore(storage: &Storage, input: impl Read + Send + 'static, opens: KeyCheck, progress: Progress) -> Result<Restored> {
+pub async fn restore(storage: &Storage, input: impl Read + Send + 'static, opens: KeyCheck, clock: &Clock, mut progress: Progress) -> Result<Restored> {
+    let lease = Arc::new(Lease::take(&lease::FILLING, &storage.catalog, clock, &mut progress).await?);
+    let restored = restored(storage, input, opens, Arc::clone(&lease), progress).await;
+    let given_back = lease.give_back().await;
+    let restored = restored?;
+    given_back?;
+    Ok(restored)
+}
+
+async fn restored(storage: &Storage, input: impl Read + Send + 'static, opens: KeyCheck, lease: Arc<Lease>, progress: Progress) -> Result<Restored> {
     let storage = storage.clone();
     let handle = Handle::current();
     let restoring = tokio::task::spawn_blocking(move || {
@@ -70,7 +81,7 @@ pub async fn restore(storage: &Storage, input: impl Read + Send + 'static, opens
         if handle.block_on(storage.catalog.begin_filling(Filling::Restore))? {
             handle.block_on(empty(&storage))?;
         }
-        Restore::new(handle, storage, tables, opens, progress).run(&mut reader, &manifest)
+        Restore::new(handle, storage, tables, opens, lease, progress).run(&mut reader, &manifest)
     });
     restoring.await.map_err(|cause| refused(format!("the restore was aborted: {cause}")))?
 }
@@ -114,11 +125,12 @@ struct Restore {
     blob_bytes: u64,
     persisting: JoinSet<entrepot_kit::Result<BlobFacts>>,
     placed: Vec<BlobFacts>,
+    lease: Arc<Lease>,
     progress: Progress,
 }
 
 impl Restore {
-    fn new(handle: Handle, storage: Storage, tables: Vec<KnownTable>, opens: KeyCheck, progress: Progress) -> Self {
+    fn new(handle: Handle, storage: Storage, tables: Vec<KnownTable>, opens: KeyCheck, lease: Arc<Lease>, progress: Progress) -> Self {
         let rows = vec![0; tables.len()];
         Self {
             handle,
@@ -135,6 +147,7 @@ impl Restore {
             blob_bytes: 0,
             persisting: JoinSet::new(),
             placed: Vec::new(),
+            lease,
             progress,
         }
     }
@@ -342,6 +355,7 @@ impl Restore {
             tables.push((known.table.name, found));
         }
         let highest = self.tables.iter().filter(|known| known.table.numbered).map(|known| (known.table, known.highest)).collect();
+        self.lease.check()?;
         self.handle.block_on(self.catalog.end_filling(highest))?;
         Ok(Restored {
             taken: Timestamp(manifest.time),

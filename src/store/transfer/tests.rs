@@ -90,7 +90,7 @@ async fn archive(storage: &Storage) -> Vec<u8> {
 
 async fn restored(storage: &Storage, archive: &[u8]) -> Result<Restored, String> {
     let opens = |purpose: &str, sealed: &[u8]| if (purpose, sealed) == ("sign/1", b"sealed") { Ok(()) } else { Err(String::from("another key")) };
-    restore(storage, std::io::Cursor::new(archive.to_vec()), Box::new(opens), quiet()).await.map_err(|error| error.to_string())
+    restore(storage, std::io::Cursor::new(archive.to_vec()), Box::new(opens), &clock::system(), quiet()).await.map_err(|error| error.to_string())
 }
 
 fn members(archive: &[u8]) -> Vec<Member> {
@@ -271,7 +271,7 @@ async fn a_backup_of_what_is_damaged_says_so() {
     let error = backup(&source.storage, Vec::new(), &clock, quiet()).await.expect_err("it is gone").to_string();
     assert!(error.contains(&digest) && error.contains("verify"), "{error}");
     let target = place().await;
-    assert!(migrate(&source.storage, &target.storage, quiet()).await.expect_err("it is gone").to_string().contains(&digest));
+    assert!(migrate(&source.storage, &target.storage, &clock::system(), quiet()).await.expect_err("it is gone").to_string().contains(&digest));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,17 +280,17 @@ async fn a_migration_goes_on_even_when_the_source_was_used_between() {
     let target = place().await;
     // A run that was cut off when all rows but the last were there.
     assert!(!target.storage.catalog.begin_filling(crate::store::catalog::transfer::Filling::Migration).await.expect("begun"));
-    let first = migrate(&source.storage, &target.storage, quiet()).await.expect("migrated");
+    let first = migrate(&source.storage, &target.storage, &clock::system(), quiet()).await.expect("migrated");
     assert_eq!((first.copied, first.known), (3, 0));
     all_is_there(&target.storage).await;
-    assert!(migrate(&source.storage, &target.storage, quiet()).await.is_err(), "the target is filled");
+    assert!(migrate(&source.storage, &target.storage, &clock::system(), quiet()).await.is_err(), "the target is filled");
 
     let target = place().await;
     let half = Half::copied(&source.storage, &target.storage).await;
     source.storage.catalog.put_key(KeyRow { id: String::from("z"), purpose: String::from("other"), ..half.key }).await.expect("a key");
     let repository = source.storage.catalog.repositories().await.expect("repositories").remove(0);
     source.storage.catalog.update_repository(repository.id, Tags::new(), serde_json::json!({ "overwrite": true }), false).await.expect("changed");
-    let again = migrate(&source.storage, &target.storage, quiet()).await.expect("migrated");
+    let again = migrate(&source.storage, &target.storage, &clock::system(), quiet()).await.expect("migrated");
     assert_eq!(again.copied + again.known, 3);
     all_is_there(&target.storage).await;
     let repository = target.storage.catalog.repositories().await.expect("repositories").remove(0);
