@@ -45,7 +45,9 @@ impl Lease {
     pub(super) async fn take(kind: &'static Kind, catalog: &Catalog, clock: &Clock, progress: &mut Progress) -> Result<Self> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|cause| refused(format!("no random number: {cause}")))?;
-        let holder = format!("transfer-{}", hex::encode(random));
+        // Behind the lock of a data directory there is only one at a time: it goes on as whoever was killed before it.
+        let alone = kind.name == FILLING.name && !catalog.is_shared();
+        let holder = if alone { String::from("transfer") } else { format!("transfer-{}", hex::encode(random)) };
         let mut attempts = 0;
         while !take(kind, catalog, clock, &holder).await? {
             attempts += 1;

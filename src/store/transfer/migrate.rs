@@ -80,6 +80,7 @@ async fn migrated(source: &Storage, target: &Storage, lease: &Lease, mut progres
     migrated.tables = summaries.iter().map(|summary| (summary.table.name, summary.rows)).collect();
     let counters = source.catalog.rows(&META, None).await?;
     target.catalog.insert(&META, counters, Clash::Replace).await?;
+    lease.check()?;
     target
         .catalog
         .end_filling(summaries.into_iter().filter(|summary| summary.table.numbered).map(|summary| (summary.table, summary.highest)).collect())
