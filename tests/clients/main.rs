@@ -9,6 +9,7 @@ mod memory;
 mod npm_commands;
 mod npm_install;
 mod npm_quickstart;
+mod replicas;
 #[path = "../support/mod.rs"]
 mod support;
 

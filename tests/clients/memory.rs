@@ -28,7 +28,7 @@ const MOST: u64 = 150 * MIB;
 const AT_ONCE: usize = 10;
 const PART: usize = 768 * 1024;
 
-/// Watches the memory of a process until it is asked.
+/// Watches the memory of the server, of each process by itself, until it is asked.
 struct Watch {
     stop: Arc<AtomicBool>,
     sampling: std::thread::JoinHandle<(u64, usize)>,
@@ -36,12 +36,12 @@ struct Watch {
 
 impl Watch {
     fn begin(server: &TestServer) -> Self {
-        let (pid, stop) = (server.pid(), Arc::new(AtomicBool::new(false)));
+        let (pids, stop) = (server.pids(), Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stop);
         let sampling = std::thread::spawn(move || {
             let (mut peak, mut samples) = (0, 0);
             while !stopped.load(Ordering::Relaxed) {
-                peak = peak.max(crate::support::process::own_memory(pid));
+                peak = pids.iter().map(|pid| crate::support::process::own_memory(*pid)).fold(peak, u64::max);
                 samples += 1;
                 std::thread::sleep(Duration::from_millis(10));
             }

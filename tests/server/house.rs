@@ -11,6 +11,7 @@ use entrepot::access::{NewUser, Settings as AccessSettings};
 use entrepot::registry::Engine;
 use entrepot::registry::reconcile::{DeclaredSystem, Wanted};
 use entrepot::server::{Options, Running, start};
+use entrepot::store::blobs::S3Settings;
 use entrepot_kit::accounts::Tags;
 use entrepot_kit::conformance::{Ask, NewRepository, Reply, Subject, Who};
 use entrepot_kit::{Address, Kind, SystemName};
@@ -18,8 +19,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+use crate::balancer::Balancer;
 use crate::raw::{self, Call};
 use crate::relay::Relay;
+use crate::storage::{self, Shared};
 use crate::toy::Toy;
 
 /// The system that tests make their repositories in.
@@ -27,12 +30,19 @@ pub(crate) const SYSTEM: &str = "alpha";
 /// The password of every user of a test.
 pub(crate) const PASSWORD: &str = "a long enough secret";
 
-/// A server with its own data, and what a test knows of it.
+/// A server with its own data, and what a test knows of it: one engine, or two replicas behind a balancer.
 pub(crate) struct House {
-    running: Option<Running>,
+    running: Vec<Running>,
     pub(crate) host: String,
     relays: Mutex<HashMap<String, Relay>>,
+    pair: Option<Pair>,
     folder: TempDir,
+}
+
+/// What makes two engines one server.
+struct Pair {
+    balancer: Balancer,
+    shared: Shared,
 }
 
 /// Tags from `key=value` pairs.
@@ -51,36 +61,67 @@ impl House {
     }
 
     /// The same with other options.
-    pub(crate) async fn start_with(change: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) async fn start_with(change: impl Fn(&mut Options)) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let mut wanted = options(folder.path().join("data"));
-        change(&mut wanted);
-        let running = start(wanted).await.expect("the server starts");
-        let house = Self { host: running.listening.address.to_string(), running: Some(running), relays: Mutex::default(), folder };
+        let pair = storage::wants_replicas().then(|| tokio::task::block_in_place(|| Pair { balancer: Balancer::start(), shared: Shared::new() }));
+        let mut house = Self { running: Vec::new(), host: String::new(), relays: Mutex::default(), pair, folder };
+        house.open(change).await;
         for system in [SYSTEM, "beta"] {
             house.user(&format!("{system}-owner"), &[("system", system), ("role", "publisher"), ("role", "owner")]).await;
         }
         house
     }
 
+    async fn open(&mut self, change: impl Fn(&mut Options)) {
+        let starts = self.each_data().into_iter().map(|data| {
+            let mut wanted = options(data);
+            if let Some(pair) = &self.pair {
+                share(&mut wanted, &pair.shared);
+            }
+            change(&mut wanted);
+            start(wanted)
+        });
+        self.running = futures::future::try_join_all(starts).await.expect("the server starts");
+        let addresses: Vec<_> = self.running.iter().map(|running| running.listening.address).collect();
+        self.host = match &self.pair {
+            None => addresses[0].to_string(),
+            Some(pair) => {
+                pair.balancer.send_to(addresses);
+                pair.balancer.address().to_string()
+            }
+        };
+    }
+
+    /// The engine, or that of the first replica.
     pub(crate) fn engine(&self) -> &Arc<Engine> {
-        &self.running.as_ref().expect("a running server").engine
+        &self.running.first().expect("a running server").engine
     }
 
     /// Ends the server and starts it again on the same data.
     pub(crate) async fn restart(&mut self) {
-        if let Some(old) = self.running.take() {
+        for old in self.running.drain(..) {
             old.listening.handle.stop(true).await;
             old.engine.access.audit().flush().await;
         }
-        let running = start(options(self.folder.path().join("data"))).await.expect("the server starts again");
-        self.host = running.listening.address.to_string();
-        self.running = Some(running);
+        self.open(|_| {}).await;
     }
 
-    /// The data directory.
+    /// How many engines may each do for themselves what one engine does once.
+    pub(crate) fn engines(&self) -> usize {
+        self.running.len()
+    }
+
+    /// The data directory, or the folder with those of all replicas.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The data directory of each engine.
+    pub(crate) fn each_data(&self) -> Vec<PathBuf> {
+        match self.pair {
+            None => vec![self.data()],
+            Some(_) => (1..=storage::REPLICAS).map(|number| self.data().join(format!("replica-{number}"))).collect(),
+        }
     }
 
     /// Makes a user with [`PASSWORD`].
@@ -115,7 +156,9 @@ impl House {
 
     /// The newest revision of a repository.
     pub(crate) fn head(&self, address: &str) -> u64 {
-        self.engine().repo(&Address::parse(address).expect("an address")).expect("the repository").head()
+        let address = Address::parse(address).expect("an address");
+        // A replica that was not asked may not have looked yet.
+        self.running.iter().filter_map(|running| running.engine.repo(&address)).map(|repo| repo.head()).max().expect("the repository")
     }
 }
 
@@ -193,4 +236,23 @@ impl Subject for House {
         relay.cut().await;
         Ok(())
     }
+}
+
+/// What all replicas must have in common.
+fn share(options: &mut Options, shared: &Shared) {
+    let blobs = shared.blobs();
+    let text = |name: &str| blobs[name].as_str().expect("a text").to_owned();
+    options.storage.master_key = Some(shared.master_key().into());
+    options.storage.shared = Some(entrepot::server::storage::Shared {
+        database_url: shared.database_url().into(),
+        blobs: S3Settings {
+            bucket: text("bucket"),
+            region: text("region"),
+            endpoint: Some(text("endpoint")),
+            path_style: true,
+            credentials: Some((text("access_key"), text("secret_key").into())),
+            authorities: None,
+            prefix: String::new(),
+        },
+    });
 }

@@ -3,6 +3,8 @@
 mod access;
 mod api;
 mod attacks;
+#[path = "../support/balancer/mod.rs"]
+mod balancer;
 mod conformance;
 mod history;
 mod house;
@@ -11,6 +13,8 @@ mod proxy;
 mod raw;
 #[path = "../support/relay.rs"]
 mod relay;
+#[path = "../support/storage/mod.rs"]
+mod storage;
 #[path = "../../formats/kit/tests/toy/mod.rs"]
 mod toy;
 #[path = "../support/upstream.rs"]

@@ -1,31 +1,27 @@
 //! What the tests share: a server of its own for each test, and real clients in fresh homes.
 
 pub(crate) mod api;
+mod balancer;
 pub(crate) mod clients;
 pub(crate) mod process;
-
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+mod replica;
+mod storage;
 
 use tempfile::TempDir;
 
 use api::Api;
-use process::Running;
+use balancer::Balancer;
+use replica::Replica;
+use storage::Shared;
 
 /// The password of the user `admin` on every test server.
 pub(crate) const ADMIN_PASSWORD: &str = "correct-horse-battery";
-
-/// How long a server may take until it is ready: a dev build on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a test server is set up.
 pub(crate) struct Builder {
     config: String,
     environment: Vec<(String, String)>,
+    replicas: bool,
 }
 
 impl Builder {
@@ -35,29 +31,72 @@ impl Builder {
         self
     }
 
+    /// Two replicas on PostgreSQL and S3, on whatever storage the other tests run.
+    pub(crate) fn replicas(mut self) -> Self {
+        self.replicas = true;
+        self
+    }
+
     /// Starts it in a fresh directory and waits until it is ready.
     pub(crate) fn start(self) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("config.toml"), &self.config).unwrap();
-        let mut server = TestServer { folder, environment: self.environment, running: None, address: String::new(), starts: 0 };
+        let pair = self.replicas.then(Pair::new);
+        let mut environment = self.environment;
+        environment.extend(pair.iter().map(|pair| (String::from("ENTREPOT_DATABASE_URL"), pair.shared.database_url().to_owned())));
+        let folders: Vec<_> = match pair {
+            None => vec![folder.path().to_owned()],
+            Some(_) => (1..=storage::REPLICAS).map(|number| folder.path().join(format!("replica-{number}"))).collect(),
+        };
+        let config = folder.path().join("config.toml");
+        let replicas = folders.iter().map(|folder| Replica::new(folder, &config, &environment)).collect();
+        let mut server = TestServer { replicas, pair, address: String::new(), folder };
+        server.configure(&self.config);
         server.launch("127.0.0.1:0");
         server
     }
 }
 
-/// The built server in a directory of its own. It ends, and its directory goes, when this value is dropped.
+/// What makes two processes one server.
+struct Pair {
+    balancer: Balancer,
+    shared: Shared,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self { balancer: Balancer::start(), shared: Shared::new() }
+    }
+
+    /// A configuration with what all replicas must share.
+    fn configuration(&self, text: &str) -> String {
+        let Ok(mut config) = text.parse::<toml::Table>() else { return text.to_owned() };
+        let mut section = |name: &str| match config.entry(name).or_insert_with(|| toml::Table::new().into()) {
+            toml::Value::Table(table) => std::mem::take(table),
+            other => panic!("[{name}] is {other}"),
+        };
+        let (mut server, mut blobs) = (section("server"), section("blobs"));
+        server.insert(String::from("master_key"), self.shared.master_key().into());
+        blobs.extend(self.shared.blobs());
+        config.insert(String::from("server"), server.into());
+        config.insert(String::from("blobs"), blobs.into());
+        config.to_string()
+    }
+}
+
+/// The built server in a directory of its own: one process, or two replicas behind a balancer. It ends, and its directory goes, when
+/// this value is dropped.
 pub(crate) struct TestServer {
-    folder: TempDir,
-    environment: Vec<(String, String)>,
-    running: Option<Running>,
+    // In this order: processes end before what they work on goes.
+    replicas: Vec<Replica>,
+    pair: Option<Pair>,
     address: String,
-    starts: usize,
+    folder: TempDir,
 }
 
 impl TestServer {
     /// A server to be set up.
     pub(crate) fn builder() -> Builder {
-        Builder { config: String::new(), environment: Vec::new() }
+        Builder { config: String::new(), environment: Vec::new(), replicas: storage::wants_replicas() }
     }
 
     /// A server with the default configuration.
@@ -73,11 +112,6 @@ impl TestServer {
     /// The URL of a path that begins with a slash.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
-    }
-
-    /// The data directory.
-    pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
     }
 
     /// A client of the management API as `admin`.
@@ -97,7 +131,7 @@ impl TestServer {
 
     /// Everything that it wrote to its log, over all its starts.
     pub(crate) fn log(&self) -> String {
-        (1..=self.starts).map(|start| std::fs::read_to_string(self.log_file(start)).unwrap()).collect()
+        self.replicas.iter().map(Replica::log).collect()
     }
 
     /// How many lines of the log contain all these texts.
@@ -105,82 +139,70 @@ impl TestServer {
         self.log().lines().filter(|line| texts.iter().all(|text| line.contains(text))).count()
     }
 
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.running.as_ref().unwrap().pid()
+    /// Its processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.replicas.iter().map(Replica::pid).collect()
     }
 
     /// Ends it as a power cut would (`kill -9`).
     pub(crate) fn kill(&mut self) {
-        self.running.take().unwrap().kill();
+        self.replicas.iter_mut().for_each(Replica::kill);
     }
 
     /// Asks it to end, and waits until it has.
     pub(crate) fn stop(&mut self) {
-        self.running.take().unwrap().terminate(PATIENCE);
+        self.replicas.iter_mut().for_each(Replica::stop);
     }
 
     /// Starts it again on the same data and at the same address; kills it before if it runs.
     pub(crate) fn restart(&mut self) {
-        if self.running.is_some() {
-            self.kill();
-        }
+        self.kill();
         let address = self.address.clone();
         self.launch(&address);
     }
 
     /// Starts it again with another configuration file.
     pub(crate) fn reconfigure(&mut self, config: &str) {
-        std::fs::write(self.folder.path().join("config.toml"), config).unwrap();
+        self.configure(config);
         self.stop();
         self.restart();
     }
 
-    fn log_file(&self, start: usize) -> PathBuf {
-        self.folder.path().join(format!("server-{start}.log"))
+    /// Ends one replica as a power cut would; the balancer finds out by itself.
+    pub(crate) fn kill_replica(&mut self, number: usize) {
+        self.replicas[number].kill();
     }
 
-    fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_entrepot"));
-        process::clean(&mut command);
-        command.current_dir(self.folder.path()).env("RUST_BACKTRACE", "1");
-        command.env("ENTREPOT_CONFIG", self.folder.path().join("config.toml")).env("ENTREPOT_DATA", self.data());
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
+    /// Starts one replica again.
+    pub(crate) fn start_replica(&mut self, number: usize) {
+        self.replicas[number].begin("127.0.0.1:0", ADMIN_PASSWORD);
+        self.replicas[number].wait();
+        self.balance();
+    }
+
+    fn configure(&self, config: &str) {
+        let text = self.pair.as_ref().map_or_else(|| config.to_owned(), |pair| pair.configuration(config));
+        std::fs::write(self.folder.path().join("config.toml"), text).unwrap();
     }
 
     fn launch(&mut self, listen: &str) {
-        self.starts += 1;
-        let log = File::create(self.log_file(self.starts)).unwrap();
-        let mut command = self.program();
-        command.args(["serve", "--listen", listen]).env("ENTREPOT_ADMIN_PASSWORD", ADMIN_PASSWORD);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut child = command.spawn().unwrap();
-        let output = child.stdout.take().unwrap();
-        let mut running = Running::new(child);
-        let (send, lines) = mpsc::channel();
-        // Reads on until the server ends, so that it never writes into a closed pipe.
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                // Nobody listens once the server is ready.
-                let _ = send.send(line);
+        // Replicas take ports as they come: the address that clients know is the balancer's.
+        let listen = if self.pair.is_some() { "127.0.0.1:0" } else { listen };
+        // All at once, as machines do that come back after a power cut.
+        self.replicas.iter_mut().for_each(|replica| replica.begin(listen, ADMIN_PASSWORD));
+        self.replicas.iter_mut().for_each(Replica::wait);
+        self.balance();
+    }
+
+    /// Where clients find it from now on.
+    fn balance(&mut self) {
+        let addresses: Vec<_> = self.replicas.iter().filter_map(Replica::address).collect();
+        self.address = match &self.pair {
+            None => addresses[0].to_string(),
+            Some(pair) => {
+                pair.balancer.send_to(addresses);
+                pair.balancer.address().to_string()
             }
-        });
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    if let Some(address) = line.strip_prefix("listening on http://") {
-                        self.address = address.trim().to_owned();
-                        self.running = Some(running);
-                        return;
-                    }
-                }
-                Err(reason) => {
-                    running.kill_now();
-                    panic!("the server did not start ({reason}); its log:\n{}", self.log());
-                }
-            }
-        }
+        };
     }
 }

@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 
 /// Longest path that is read, in bytes before decoding.
 pub const MAX_PATH: usize = 4096;
+/// Longest path after decoding, in bytes: what every database can have in an index.
+pub const MAX_DECODED: usize = 2048;
 /// Most segments of a path.
 pub const MAX_SEGMENTS: usize = 128;
 
@@ -41,6 +43,9 @@ impl RequestPath {
         let segments = raw.split('/').map(decode_segment).collect::<Result<Vec<_>>>()?;
         if segments.len() > MAX_SEGMENTS {
             return Err(Error::bad_request(format!("the path has more than {MAX_SEGMENTS} segments")));
+        }
+        if segments.iter().map(|segment| segment.len() + 1).sum::<usize>() > MAX_DECODED {
+            return Err(Error::new(http::StatusCode::URI_TOO_LONG, format!("the path is longer than {MAX_DECODED} bytes")));
         }
         Ok(Self { segments, trailing_slash })
     }

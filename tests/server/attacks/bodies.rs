@@ -2,6 +2,7 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "a test may cut texts that it made itself")]
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use entrepot_kit::Kind;
@@ -15,7 +16,7 @@ use crate::raw::Call;
 /// `alpha-owner` with the password of all tests, in base64.
 const OWNER: &str = "YWxwaGEtb3duZXI6YSBsb25nIGVub3VnaCBzZWNyZXQ=";
 
-async fn house(change: impl FnOnce(&mut entrepot::server::Options)) -> House {
+async fn house(change: impl Fn(&mut entrepot::server::Options)) -> House {
     let house = House::start_with(change).await;
     house.repository("alpha/files", "generic", Kind::Hosted, true, json!({})).await;
     house.repository("alpha/npm", "npm", Kind::Hosted, true, json!({})).await;
@@ -37,8 +38,11 @@ async fn talk(house: &House, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer[..read]).into_owned()
 }
 
+/// Bodies that lie spooled on disk: in the one folder of a data directory, or in the folder of the process where a bucket is the store.
 fn staged(house: &House) -> usize {
-    std::fs::read_dir(house.data().join("blobs/staging")).map_or(0, Iterator::count)
+    let list = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let of_process = |data: &PathBuf| list(data.join("staging")).flat_map(list).count();
+    house.each_data().iter().map(|data| list(data.join("blobs/staging")).count() + of_process(data)).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

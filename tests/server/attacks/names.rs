@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::refused;
 use crate::access::publish;
-use crate::house::House;
+use crate::house::{House, PASSWORD};
 use crate::raw::Call;
 
 /// Names of things that every JavaScript object has are plain names here.
@@ -89,6 +89,69 @@ async fn search_and_listing_numbers() {
         let fine = reply.status == 400 || reply.json()["items"].as_array().is_some_and(|items: &Vec<Value>| items.len() <= 3);
         assert!(fine, "{after:.40}: {}", reply.text());
     }
+}
+
+/// Characters and lengths that a database takes ill.
+#[tokio::test(flavor = "multi_thread")]
+async fn nul_characters_and_the_longest_paths() {
+    let house = House::start().await;
+    house.repository("alpha/npm", "npm", Kind::Hosted, true, json!({})).await;
+    house.repository("alpha/files", "generic", Kind::Hosted, true, json!({})).await;
+    let mut manifest = entrepot_format_npm::testing::manifest("horse", "1.0.0");
+    manifest["description"] = json!("a\0b c");
+    manifest["keywords"] = json!(["d\0e", "mane\u{0}", "\0", "tail"]);
+    let body = entrepot_format_npm::testing::publish_body(&manifest, &entrepot_format_npm::testing::tarball(&manifest), "latest").to_string();
+    let reply = house.call_as("alpha-owner", Call::put("/alpha/npm/horse", body)).await;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    let document = house.call(Call::get("/alpha/npm/horse")).await.json();
+    assert_eq!(document["versions"]["1.0.0"]["keywords"], manifest["keywords"], "kept as they were sent");
+    let found = house.call(Call::get("/alpha/npm/-/v1/search?text=tail")).await.json();
+    assert_eq!(found["total"], 1, "{found}");
+    let policy = "// \0\npermit (principal, action, resource) when { context.x == \"\0\" };";
+    for call in [
+        Call::put("/api/v1/policies/horse", json!({ "text": policy }).to_string()),
+        Call::get("/api/v1/policies/%00"),
+        Call::get("/api/v1/policies?after=%00"),
+        Call::get("/api/v1/audit?principal=%00"),
+        Call::get("/api/v1/audit?resource=a%00b"),
+        Call::get("/api/v1/audit?before=%00"),
+        Call::get("/api/v1/tokens?after=%00"),
+        Call::new(http::Method::DELETE, "/api/v1/tokens/%00"),
+        Call::post("/api/v1/tokens", json!({ "name": "\0" }).to_string()),
+        Call::post("/api/v1/users", json!({ "name": "a\0", "password": PASSWORD }).to_string()),
+        Call::post("/api/v1/users", json!({ "name": "tagged", "password": PASSWORD, "tags": { "a\0": "b\0" } }).to_string()),
+        Call::post("/api/v1/systems", json!({ "name": "a\0" }).to_string()),
+        Call::get("/api/v1/repositories/alpha/npm/packages?after=%00"),
+        Call::get("/api/v1/repositories/alpha/npm/packages/%00"),
+        Call::new(http::Method::DELETE, "/api/v1/repositories/alpha/npm/packages/%00"),
+        Call::get("/alpha/files/?format=json&after=%00"),
+        Call::get("/alpha/npm/-/v1/search?text=%00"),
+        Call::put("/alpha/npm/-/package/horse/dist-tags/a%00", "\"1.0.0\""),
+        Call::put("/alpha/npm/-/package/horse/dist-tags/a", "\"\\u0000\""),
+    ] {
+        let call = call.with("Content-Type", "application/json").signed("admin", PASSWORD);
+        let reply = house.call(call.clone()).await;
+        assert!(!reply.status.is_server_error(), "{} {}: {} {}", call.method, call.target, reply.status, reply.text());
+    }
+    let nobody = house.call(Call::get("/alpha/npm/horse").signed("a\0", PASSWORD)).await;
+    assert!(nobody.status.is_client_error(), "{}", nobody.status);
+
+    // Segments that no compression makes shorter.
+    let segment = |number: u8| {
+        (0..200u32).map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761).wrapping_add(u32::from(number) * 97) >> 13) as u8 % 26)).collect::<String>()
+    };
+    let path: Vec<String> = (0..20).map(segment).collect();
+    let (mut longest, mut refused_at) = (0, 0);
+    for length in 1..=path.len() {
+        let target = format!("/alpha/files/{}", path[..length].join("/"));
+        let status = house.call_as("alpha-owner", Call::put(format!("{target}.txt"), "x")).await.status.as_u16();
+        match status {
+            201 => longest = length,
+            414 => refused_at = length,
+            other => panic!("{other} for a path of {} bytes", target.len()),
+        }
+    }
+    assert_eq!((longest, refused_at), (10, 20));
 }
 
 /// Knowing what a file hashes to is no way to get it.

@@ -31,7 +31,8 @@ fn cut(text: &str) -> &str {
 /// Terms as they are kept: bounded, each once.
 pub(super) fn kept_terms(terms: &[String]) -> Vec<&str> {
     let mut kept: Vec<&str> = Vec::new();
-    for term in terms.iter().map(|term| cut(term)).filter(|term| !term.is_empty()) {
+    // PostgreSQL takes no NUL in a text.
+    for term in terms.iter().map(|term| cut(term)).filter(|term| !term.is_empty() && !term.contains('\0')) {
         if kept.len() < MAX_TERMS && !kept.contains(&term) {
             kept.push(term);
         }
@@ -59,7 +60,8 @@ pub(super) fn replace_terms(connection: &mut Conn, repository: i64, package: i64
 /// Live packages of these repositories that have, for each word of `text`, a term that begins with it: a package of that very
 /// name first, then shorter names before longer ones. Without words: all packages.
 pub(crate) fn search(connection: &mut Conn, repositories: &[i64], text: &str, from: usize, size: usize) -> QueryResult<(Vec<(i64, PackageState)>, u64)> {
-    let text = text.to_lowercase();
+    // No term has a NUL.
+    let text = text.replace('\0', "\u{fffd}").to_lowercase();
     let words: Vec<&str> = text.split_whitespace().take(MAX_WORDS).map(cut).collect();
     let matching = || {
         let query = packages::table.inner_join(package_documents::table).filter(package_documents::died.is_null()).into_boxed::<Backend>();

@@ -1,0 +1,59 @@
+//! Where the servers of a test keep their things: SQLite and files, or PostgreSQL and S3 behind two replicas.
+//!
+//! `ENTREPOT_TEST_STORAGE=replicas` runs every test on the second: a real PostgreSQL and a real S3 server, one of each for the test
+//! process, and in them a database and a bucket for each test.
+#![cfg(test)]
+
+mod keeper;
+mod postgres;
+mod tests;
+mod versitygw;
+
+use postgres::Database;
+use versitygw::Bucket;
+
+/// Which storage the tests are to run on.
+const VARIABLE: &str = "ENTREPOT_TEST_STORAGE";
+/// How many servers share one storage.
+pub(crate) const REPLICAS: usize = 2;
+
+/// Whether every test server is to be a pair on PostgreSQL and S3.
+#[expect(clippy::disallowed_methods, reason = "tests are told by a variable on which storage they run")]
+pub(crate) fn wants_replicas() -> bool {
+    match std::env::var(VARIABLE).as_deref() {
+        Err(_) | Ok("" | "embedded") => false,
+        Ok("replicas") => true,
+        Ok(other) => panic!("{VARIABLE} is {other:?}: leave it out, or say embedded or replicas"),
+    }
+}
+
+/// A database and a bucket that nobody else uses; they go when this value is dropped.
+pub(crate) struct Shared {
+    database: Database,
+    bucket: Bucket,
+    master_key: String,
+}
+
+impl Shared {
+    /// Makes both, and starts their servers when this is the first test that asks. Blocks.
+    pub(crate) fn new() -> Self {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).unwrap();
+        Self { database: Database::fresh(), bucket: Bucket::fresh(), master_key: hex::encode(key) }
+    }
+
+    /// `postgres://…`
+    pub(crate) fn database_url(&self) -> &str {
+        self.database.url()
+    }
+
+    /// The key that all replicas must share, in hexadecimal.
+    pub(crate) fn master_key(&self) -> &str {
+        &self.master_key
+    }
+
+    /// The table `[blobs]` of the configuration.
+    pub(crate) fn blobs(&self) -> toml::Table {
+        self.bucket.settings()
+    }
+}
