@@ -18,6 +18,7 @@ use crate::items::{Item, Outcome, PACKAGES};
 use crate::support::ADMIN_PASSWORD;
 use crate::support::api::Api;
 use crate::support::process::{self, Output, Running};
+use crate::support::storage::Shared;
 
 /// Publishers at the same time.
 const PUBLISHERS: usize = 8;
@@ -38,7 +39,10 @@ impl Place {
 
     fn with(config: &str) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
-        std::fs::write(place.config(), format!("{config}\n[server]\ndata = {:?}\n", place.data())).unwrap();
+        let mut config: toml::Table = config.parse().unwrap();
+        let server = config.entry("server").or_insert_with(|| toml::Table::new().into());
+        server.as_table_mut().unwrap().insert(String::from("data"), place.data().to_str().unwrap().into());
+        std::fs::write(place.config(), config.to_string()).unwrap();
         place
     }
 
@@ -365,4 +369,93 @@ async fn a_migration_that_is_killed_goes_on() {
     assert_eq!(migrated.admin().get("/api/v1/repositories/main/npm").await.succeeded().json(), head);
     publish(&migrated.api(&token), &items(1, 10)).await;
     migrated.stop();
+}
+
+/// A configuration of the storage that replicas share.
+fn shared_config(shared: &Shared, master_key: &str) -> String {
+    let mut config = toml::Table::new();
+    config.insert(String::from("server"), toml::Table::from_iter([(String::from("master_key"), master_key.into())]).into());
+    config.insert(String::from("database"), toml::Table::from_iter([(String::from("url"), shared.database_url().into())]).into());
+    config.insert(String::from("blobs"), shared.blobs().into());
+    config.to_string()
+}
+
+/// Runs a migration and kills it when it says this; `false` when it ended before.
+fn migrate_and_kill_at(source: &Place, target: &Place, text: &str) -> bool {
+    let mut command = source.command(&["migrate", "--to", target.config().to_str().unwrap()]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok) {
+        said += &line;
+        if line.contains(text) {
+            child.kill().unwrap();
+            return !child.wait().unwrap().success();
+        }
+    }
+    assert!(child.wait().unwrap().success(), "{said}");
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_server_moves_to_postgres_and_s3_and_back() {
+    let source = Place::new();
+    let server = source.serve();
+    let token = server.admin().create_token("a test", &[], &[]).await;
+    let published = items(0, 90);
+    publish(&server.api(&token), &published).await;
+    server.stop();
+    let shared = tokio::task::spawn_blocking(Shared::new).await.unwrap();
+    let wrong = Place::with(&shared_config(&shared, shared.master_key()));
+    let said = source.run(&["migrate", "--to", wrong.config().to_str().unwrap()]).failed();
+    assert!(said.stderr.contains("od -An"), "{said}");
+
+    let key = hex::encode(std::fs::read(source.data().join("master-key")).unwrap());
+    let first = Place::with(&shared_config(&shared, &key));
+    let second = Place::with(&shared_config(&shared, &key));
+    assert!(migrate_and_kill_at(&source, &first, "blobs copied"), "it was through before its first blob");
+    let refused = first.run(&["serve", "--listen", "127.0.0.1:0"]).failed();
+    assert!(refused.stderr.contains("migrat"), "{refused}");
+    if migrate_and_kill_at(&source, &first, "all blobs are there") {
+        let said = source.run(&["migrate", "--to", first.config().to_str().unwrap()]).succeeded();
+        println!("{}\n{}", said.stderr, said.stdout);
+        assert!(said.stdout.contains("by earlier runs"), "{said}");
+    }
+    let replicas = [first.serve(), second.serve()];
+    for replica in &replicas {
+        all_are_there(&replica.api(&token), &published).await;
+    }
+    publish(&replicas[0].api(&token), &items(1, 20)).await;
+    all_are_there(&replicas[1].api(&token), &items(1, 20)).await;
+
+    // And back: a backup of what the replicas share, taken while they publish, restored on one machine.
+    let publishers = Publishers::start(&replicas[1], &token, 2);
+    publishers.wait_for(10).await;
+    let sure = publishers.acknowledged();
+    let file = first.folder.path().join("backup.tar");
+    let command = first.command(&["backup", file.to_str().unwrap()]);
+    let said = tokio::task::spawn_blocking(move || process::run(command, PATIENCE)).await.unwrap().succeeded();
+    println!("{}", said.stdout);
+    publishers.end().await;
+    let home = Place::new();
+    let key_file = home.folder.path().join("key");
+    std::fs::write(&key_file, format!("{key}\n")).unwrap();
+    let proof = home.run(&["restore", file.to_str().unwrap(), "--master-key", key_file.to_str().unwrap()]).succeeded();
+    println!("{}", proof.stdout);
+    let restored = home.serve();
+    for items in [published, items(1, 20), sure] {
+        all_are_there(&restored.api(&token), &items).await;
+    }
+    restored.stop();
+    for replica in replicas {
+        replica.stop();
+    }
+
+    // The same archive into a database and a bucket of their own.
+    let other = tokio::task::spawn_blocking(Shared::new).await.unwrap();
+    let other = (Place::with(&shared_config(&other, &key)), other);
+    other.0.run(&["restore", file.to_str().unwrap()]).succeeded();
+    let restored = other.0.serve();
+    all_are_there(&restored.api(&token), &items(1, 20)).await;
+    publish(&restored.api(&token), &items(3, 10)).await;
+    restored.stop();
 }

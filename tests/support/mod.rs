@@ -5,7 +5,7 @@ mod balancer;
 pub(crate) mod clients;
 pub(crate) mod process;
 mod replica;
-mod storage;
+pub(crate) mod storage;
 
 use tempfile::TempDir;
 
