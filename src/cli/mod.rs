@@ -1,12 +1,16 @@
 //! The commands. Results go to standard output, everything else to standard error; problems end with exit code 1, wrong usage with 2.
 
 mod admin;
+mod backup;
 mod check;
 mod gc;
 mod health;
 mod logging;
+mod migrate;
+mod restore;
 mod serve;
 mod storage;
+mod transfer;
 mod verify;
 
 use std::ffi::OsString;
@@ -60,6 +64,12 @@ enum Command {
     Gc(gc::Arguments),
     /// Hold the catalog against the stored bytes: exit code 0 when nothing is missing or damaged.
     Verify(verify::Arguments),
+    /// Write everything that is stored into one file, while the server runs.
+    Backup(backup::Arguments),
+    /// Bring back what a backup holds, into an empty storage.
+    Restore(restore::Arguments),
+    /// Copy everything into the storage of another configuration; may be cut off and run again.
+    Migrate(migrate::Arguments),
     /// First steps and emergencies, on the data directory; a running server notices within a second.
     #[command(subcommand)]
     Admin(admin::Command),
@@ -131,6 +141,9 @@ async fn execute(arguments: Arguments, environment: &Environment) -> Result<(), 
             say(&text)?;
             if sound { Ok(()) } else { Err(Failure::Found) }
         }
+        Command::Backup(arguments) => backup::run(arguments, load(&flags, environment)?).await,
+        Command::Restore(arguments) => say(&restore::run(arguments, load(&flags, environment)?).await?),
+        Command::Migrate(arguments) => say(&migrate::run(arguments, load(&flags, &environment.of_embedded())?, &environment.of_shared()).await?),
         Command::Admin(command) => say(&admin::run(command, load(&flags, environment)?, &mut std::io::stdin().lock()).await?),
     }
 }

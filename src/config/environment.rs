@@ -34,6 +34,18 @@ impl Environment {
         Self::from_lookup(|name| std::env::var_os(name))
     }
 
+    /// What of it concerns a storage in a data directory, when it describes another one too.
+    #[must_use]
+    pub fn of_embedded(&self) -> Self {
+        Self { database_url: None, s3_access_key: None, s3_secret_key: None, ..self.clone() }
+    }
+
+    /// What of it concerns a storage that a configuration file of its own describes: what is secret.
+    #[must_use]
+    pub fn of_shared(&self) -> Self {
+        Self { config: None, data: None, listen: None, ..self.clone() }
+    }
+
     fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let text = |name: &str| set(name).map(|value| value.to_string_lossy().into_owned());

@@ -77,6 +77,12 @@ impl MasterKey {
         Ok([nonce.as_ref().as_slice(), &sealed].concat())
     }
 
+    /// Whether this is the key that sealed these bytes for this purpose.
+    #[must_use]
+    pub fn opens(&self, purpose: &str, sealed: &[u8]) -> bool {
+        self.open(purpose, sealed).is_ok()
+    }
+
     fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Vec<u8>> {
         let broken = || Error::internal("a signing key cannot be opened: the master key is not the one that sealed it");
         let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or_else(broken)?;

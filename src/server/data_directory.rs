@@ -67,17 +67,56 @@ impl DataDirectory {
         }
     }
 
+    /// Whether both are the same folder.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        matches!((self.0.canonicalize(), other.0.canonicalize()), (Ok(this), Ok(that)) if this == that)
+    }
+
+    /// The file of the master key.
+    #[must_use]
+    pub fn master_key_file(&self) -> PathBuf {
+        self.0.join("master-key")
+    }
+
+    /// The bytes of the master key, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn stored_master_key(&self) -> Result<Option<Vec<u8>>, StartError> {
+        let path = self.master_key_file();
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(StartError::Data { path, cause }),
+        }
+    }
+
+    /// Takes over the master key of another place, unless it is there.
+    ///
+    /// # Errors
+    /// When there is another one, or it cannot be written.
+    pub fn adopt_master_key(&self, bytes: &[u8]) -> Result<(), StartError> {
+        MasterKey::new(bytes)?;
+        let path = self.master_key_file();
+        match self.stored_master_key()? {
+            Some(stored) if stored == bytes => Ok(()),
+            Some(_) => Err(StartError::Data { path, cause: io::Error::other("there is another master key already") }),
+            None => write_private(&path, bytes).map_err(|cause| StartError::Data { path, cause }),
+        }
+    }
+
     /// Reads the master key; makes it on the first start.
     ///
     /// # Errors
     /// When it cannot be read or written, or is not 32 bytes long.
     pub fn master_key(&self) -> Result<MasterKey, StartError> {
-        let path = self.0.join("master-key");
-        let failed = |cause| StartError::Data { path: path.clone(), cause };
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => self.make_master_key(&path).map_err(failed)?,
-            Err(cause) => return Err(failed(cause)),
+        let bytes = match self.stored_master_key()? {
+            Some(bytes) => bytes,
+            None => {
+                let path = self.master_key_file();
+                self.make_master_key(&path).map_err(|cause| StartError::Data { path, cause })?
+            }
         };
         Ok(MasterKey::new(&bytes)?)
     }

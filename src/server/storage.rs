@@ -115,6 +115,24 @@ async fn records(settings: &Settings, directory: DataDirectory) -> Result<Record
     Ok(Records { catalog: catalog.map_err(Error::from)?, directory })
 }
 
+/// Records and bytes as they lie there, for moving them as a whole: nothing is added, and they may be half filled.
+///
+/// # Errors
+/// When one of them cannot be used, in words for the operator.
+pub async fn open_at_rest(settings: &Settings, directory: &DataDirectory) -> Result<(Catalog, Arc<dyn BlobStore>), StartError> {
+    match &settings.shared {
+        None => {
+            let catalog = Catalog::open_sqlite_at_rest(&directory.database()).await.map_err(Error::from)?;
+            Ok((catalog, Arc::new(FileBlobs::open(&directory.blobs()).await?)))
+        }
+        Some(shared) => {
+            let blobs = S3Blobs::open(&shared.blobs, &directory.staging()).await?;
+            let catalog = Catalog::open_postgres_at_rest(shared.database_url.expose_secret()).await.map_err(Error::from)?;
+            Ok((catalog, Arc::new(blobs)))
+        }
+    }
+}
+
 /// Opens records and bytes.
 ///
 /// # Errors

@@ -3,4 +3,5 @@
 pub mod blobs;
 pub mod catalog;
 pub mod model;
+pub mod transfer;
 pub mod uploads;

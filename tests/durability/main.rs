@@ -4,6 +4,7 @@
 //! moments again. strace, npm, tar and mount are those of the machine; one that is missing fails its test.
 #![cfg(test)]
 
+mod backup;
 mod crash;
 mod full_disk;
 mod items;

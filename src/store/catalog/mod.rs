@@ -22,6 +22,7 @@ mod postgres;
 mod reading;
 mod schema;
 mod sqlite;
+pub mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -63,6 +64,7 @@ macro_rules! forward {
 }
 
 mod care;
+pub mod transfer;
 
 async fn opened<T: Send + 'static>(open: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(open).await.map_err(CatalogError::internal)?
@@ -73,18 +75,33 @@ async fn opened<T: Send + 'static>(open: impl FnOnce() -> Result<T> + Send + 'st
 impl Catalog {
     /// Opens the SQLite database in `file`, or makes it, and brings its schema up to date.
     pub async fn open_sqlite(file: &Path) -> Result<Self> {
-        let file = file.to_owned();
-        let catalog = Self(Arc::new(Database::Sqlite(opened(move || sqlite::Database::open(&file)).await?)));
-        catalog.purge_behind();
-        Ok(catalog)
+        Self::open_sqlite_at_rest(file).await?.wake().await
     }
 
     /// Connects to a PostgreSQL database and brings its schema up to date.
     pub async fn open_postgres(url: &str) -> Result<Self> {
+        Self::open_postgres_at_rest(url).await?.wake().await
+    }
+
+    /// Opens a SQLite database whose rows nobody but the caller changes: nothing is purged, and it may be half filled.
+    pub async fn open_sqlite_at_rest(file: &Path) -> Result<Self> {
+        let file = file.to_owned();
+        Ok(Self(Arc::new(Database::Sqlite(opened(move || sqlite::Database::open(&file)).await?))))
+    }
+
+    /// Connects to a PostgreSQL database in the same way.
+    pub async fn open_postgres_at_rest(url: &str) -> Result<Self> {
         let url = url.to_owned();
-        let catalog = Self(Arc::new(Database::Postgres(opened(move || postgres::Database::open(&url)).await?)));
-        catalog.purge_behind();
-        Ok(catalog)
+        Ok(Self(Arc::new(Database::Postgres(opened(move || postgres::Database::open(&url)).await?))))
+    }
+
+    /// Begins the work behind a catalog that is used. `Conflict` while it is only half filled.
+    async fn wake(self) -> Result<Self> {
+        if let Some(filling) = self.filling().await? {
+            return Err(CatalogError::Conflict(filling.unfinished()));
+        }
+        self.purge_behind();
+        Ok(self)
     }
 
     /// What the database has to do at the moment: for those who watch the server.

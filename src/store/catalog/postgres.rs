@@ -14,7 +14,8 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use super::Load;
 use super::failure::{QueryError, QueryResult};
 use super::patience::{Patient, left};
-use super::reading::{Readers, connections, living};
+use super::reading::{LONG, Readers, connections, living};
+use super::tables::Table;
 use crate::store::model::CatalogError;
 
 #[path = "queries/mod.rs"]
@@ -40,6 +41,42 @@ macro_rules! for_change {
     };
 }
 pub(super) use for_change;
+
+/// What a transaction says that reads everything as of one moment, however long that takes.
+pub(super) const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = 0;
+    SET LOCAL idle_in_transaction_session_timeout = 0";
+/// How text is put into the order of bytes.
+pub(super) const BYTEWISE: &str = " COLLATE \"C\"";
+
+/// The highest number that a table ever gave a row.
+pub(super) fn highest(connection: &mut Conn, table: &Table) -> QueryResult<i64> {
+    let query = diesel::sql_query("SELECT COALESCE(pg_sequence_last_value(pg_get_serial_sequence($1, 'id')::regclass), 0) AS number");
+    Ok(query.bind::<diesel::sql_types::Text, _>(table.name).get_result::<Number>(connection)?.number)
+}
+
+/// Numbers the next rows of a table behind this, and behind the rows that it has.
+pub(super) fn continue_behind(connection: &mut Conn, table: &Table, number: i64) -> QueryResult<()> {
+    use diesel::sql_types::{BigInt, Text};
+    let text = format!(
+        "SELECT setval(pg_get_serial_sequence($1, 'id'), GREATEST(high, 1), high > 0) AS number FROM
+         (SELECT GREATEST($2, (SELECT max(id) FROM \"{}\")) AS high) AS highest",
+        table.name
+    );
+    let _: Number = diesel::sql_query(text).bind::<Text, _>(table.name).bind::<BigInt, _>(number).get_result(connection)?;
+    Ok(())
+}
+
+/// References that lead nowhere: the database never lets one in.
+#[expect(clippy::unnecessary_wraps, reason = "its twin for SQLite asks")]
+pub(super) fn broken_references(_: &mut Conn) -> QueryResult<u64> {
+    Ok(0)
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    number: i64,
+}
 
 /// The database.
 pub(super) struct Database {
@@ -77,6 +114,11 @@ impl Database {
     /// Runs a question.
     pub(super) async fn read<T: Send + 'static>(&self, query: impl Fn(&mut Conn) -> QueryResult<T> + Send + 'static) -> Result<T, CatalogError> {
         self.connections.run(query).await
+    }
+
+    /// Runs a long question in one transaction.
+    pub(super) async fn read_at_once<T: Send + 'static>(&self, query: impl FnOnce(&mut Conn) -> QueryResult<T> + Send + 'static) -> Result<T, CatalogError> {
+        self.connections.with_time(LONG, move |pool| Ok((*living(pool)?).transaction(query)?)).await
     }
 
     /// Runs a change in a transaction, again when another transaction stood in its way or the connection broke before it was

@@ -15,6 +15,8 @@ use crate::store::model::CatalogError;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long the work with a connection may take, everything that is tried again included.
 const WORK: Duration = Duration::from_secs(30);
+/// How long a look at everything there is may take: a backup goes at the pace of what it is written to.
+pub(super) const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a connection may take to show that it lives.
 const PING: Duration = Duration::from_secs(3);
 
@@ -54,13 +56,22 @@ impl<M: ManageConnection<Connection: R2D2Connection>> Readers<M> {
 
     /// Runs `work` with a connection where blocking is allowed. It ends even when the caller no longer waits.
     pub(super) async fn with<T: Send + 'static>(&self, work: impl FnOnce(&Pool<M>) -> Result<T, CatalogError> + Send + 'static) -> Result<T, CatalogError> {
+        self.with_time(WORK, work).await
+    }
+
+    /// The same for work that may take another time.
+    pub(super) async fn with_time<T: Send + 'static>(
+        &self,
+        time: Duration,
+        work: impl FnOnce(&Pool<M>) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Result<T, CatalogError> {
         let waiting = Waiting::new(&self.waiting);
         let place = tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
         let place = place.map_err(|_| CatalogError::unavailable("all connections to the catalog are busy"))?.map_err(CatalogError::internal)?;
         drop(waiting);
         let pool = self.pool.clone().ok_or_else(|| CatalogError::unavailable("the catalog is closed"))?;
         let work = tokio::task::spawn_blocking(move || {
-            let result = within(WORK, || work(&pool));
+            let result = within(time, || work(&pool));
             drop(place);
             result
         });

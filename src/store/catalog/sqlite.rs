@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Load;
 use super::failure::{QueryError, QueryResult};
-use super::reading::{Readers, connections};
+use super::reading::{LONG, Readers, connections, living};
+use super::tables::Table;
 use crate::store::model::CatalogError;
 
 #[path = "queries/mod.rs"]
@@ -36,6 +37,41 @@ macro_rules! for_change {
     };
 }
 pub(super) use for_change;
+
+/// What a transaction says that reads everything as of one moment. Nothing: its first look fixes the moment.
+pub(super) const SNAPSHOT: &str = "SELECT 1";
+/// How text is put into the order of bytes: it always is.
+pub(super) const BYTEWISE: &str = "";
+
+/// The highest number that a table ever gave a row.
+pub(super) fn highest(connection: &mut Conn, table: &Table) -> QueryResult<i64> {
+    let query = diesel::sql_query("SELECT seq AS number FROM sqlite_sequence WHERE name = $1").bind::<diesel::sql_types::Text, _>(table.name);
+    let row: Option<Number> = query.get_result(connection).optional()?;
+    Ok(row.map_or(0, |row| row.number))
+}
+
+/// Numbers the next rows of a table behind this.
+pub(super) fn continue_behind(connection: &mut Conn, table: &Table, number: i64) -> QueryResult<()> {
+    use diesel::sql_types::{BigInt, Text};
+    let update = diesel::sql_query("UPDATE sqlite_sequence SET seq = max(seq, $1) WHERE name = $2");
+    if update.bind::<BigInt, _>(number).bind::<Text, _>(table.name).execute(connection)? == 0 {
+        let insert = diesel::sql_query("INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)");
+        insert.bind::<Text, _>(table.name).bind::<BigInt, _>(number).execute(connection)?;
+    }
+    Ok(())
+}
+
+/// References that lead nowhere.
+pub(super) fn broken_references(connection: &mut Conn) -> QueryResult<u64> {
+    let row: Number = diesel::sql_query("SELECT count(*) AS number FROM pragma_foreign_key_check").get_result(connection)?;
+    Ok(super::convert::from_column(row.number))
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    number: i64,
+}
 
 /// Sends the outcome, once it is known whether the batch was committed.
 type Answer = Box<dyn FnOnce(Option<&CatalogError>) + Send>;
@@ -79,6 +115,11 @@ impl Database {
     /// Runs a question on a connection that can only read.
     pub(super) async fn read<T: Send + 'static>(&self, query: impl Fn(&mut Conn) -> QueryResult<T> + Send + 'static) -> Result<T, CatalogError> {
         self.readers.run(query).await
+    }
+
+    /// Runs a long question in one transaction.
+    pub(super) async fn read_at_once<T: Send + 'static>(&self, query: impl FnOnce(&mut Conn) -> QueryResult<T> + Send + 'static) -> Result<T, CatalogError> {
+        self.readers.with_time(LONG, move |pool| Ok((*living(pool)?).transaction(query)?)).await
     }
 
     /// Runs a change on the writer. It happens even when the caller no longer waits.

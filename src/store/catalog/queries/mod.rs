@@ -1,6 +1,6 @@
 //! Every query of the catalog, once for both databases: this folder is compiled twice, each time with another `Conn`.
 
-use super::{Backend, Conn, for_change};
+use super::{BYTEWISE, Backend, Conn, SNAPSHOT, broken_references, continue_behind, for_change, highest};
 
 pub(in crate::store::catalog) mod accounts;
 pub(in crate::store::catalog) mod birth;
@@ -15,6 +15,7 @@ pub(in crate::store::catalog) mod purge;
 pub(in crate::store::catalog) mod repositories;
 pub(in crate::store::catalog) mod restore;
 pub(in crate::store::catalog) mod search;
+pub(in crate::store::catalog) mod transfer;
 pub(in crate::store::catalog) mod uploads;
 pub(in crate::store::catalog) mod upstream;
 pub(in crate::store::catalog) mod verify;

@@ -8,6 +8,7 @@ mod link;
 mod records;
 mod schema;
 pub(crate) mod server;
+mod transfer;
 
 use bytes::Bytes;
 use entrepot_kit::accounts::Tags;

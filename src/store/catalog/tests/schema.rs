@@ -84,3 +84,51 @@ fn listings_walk_over_what_lives_only() {
         "p USING INTEGER PRIMARY KEY",
     );
 }
+
+#[test]
+fn the_list_of_tables_is_the_schema() {
+    use crate::store::catalog::tables::{ColumnKind, TABLES};
+
+    #[derive(QueryableByName)]
+    struct Told {
+        #[diesel(sql_type = Text)]
+        relation: String,
+        #[diesel(sql_type = Text)]
+        name: String,
+        #[diesel(sql_type = Text)]
+        kind: String,
+        #[diesel(sql_type = Bool)]
+        required: bool,
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        key: i64,
+    }
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("catalog.db");
+    drop(sqlite::Database::open(&file).expect("opened"));
+    let mut connection = sqlite::Conn::establish(&file.to_string_lossy()).expect("connected");
+    let query = "SELECT t.name AS relation, c.name AS name, c.type AS kind, (c.\"notnull\" OR c.pk > 0) AS required, c.pk AS key
+        FROM sqlite_master t JOIN pragma_table_info(t.name) c
+        WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' AND t.name NOT LIKE '\\_\\_%' ESCAPE '\\'";
+    let told: Vec<Told> = diesel::sql_query(query).load(&mut connection).expect("columns");
+    let kind = |told: &Told| match told.kind.as_str() {
+        "BIGINT" => ColumnKind::Number,
+        "INTEGER" if told.key > 0 => ColumnKind::Number,
+        "INTEGER" => ColumnKind::Small,
+        "BOOLEAN" => ColumnKind::Flag,
+        "TEXT" => ColumnKind::Text,
+        "BLOB" => ColumnKind::Bytes,
+        other => panic!("{}.{} has the type {other}", told.relation, told.name),
+    };
+    let schema: BTreeSet<_> =
+        told.iter().map(|told| (told.relation.as_str(), told.name.as_str(), format!("{:?}", kind(told)), !told.required, told.key)).collect();
+    let listed: BTreeSet<_> = TABLES
+        .iter()
+        .flat_map(|table| {
+            let key = |index: usize| if index < table.key { i64::try_from(index).expect("few columns") + 1 } else { 0 };
+            table.columns.iter().enumerate().map(move |(index, column)| (table.name, column.name, format!("{:?}", column.kind), column.optional, key(index)))
+        })
+        .collect();
+    let differences: Vec<_> = schema.symmetric_difference(&listed).collect();
+    assert!(differences.is_empty(), "src/store/catalog/tables.rs is not the schema: a backup would lose this: {differences:#?}");
+}
