@@ -100,10 +100,6 @@ impl FromRequest for Call {
             let client = request.extensions_mut().remove::<Client>();
             let client = client.unwrap_or_else(|| Client::of(&request, &server));
             let (_, context) = client.sign_in(&request, &server, None).await?;
-            if request.uri().to_string().contains("%00") {
-                // No name has one, and not every database can be asked for it.
-                return Err(Error::bad_request("the address contains a NUL character").into());
-            }
             request.extensions_mut().insert(WhoAsked(context.caller.name()));
             let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let content_type = content_type.and_then(|value| value.split(';').next()).map(|value| value.trim().to_ascii_lowercase());
