@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod generic;
+mod generic_uploads;
 mod memory;
 mod npm_commands;
 mod npm_install;
