@@ -9,6 +9,7 @@ mod memory;
 mod npm_commands;
 mod npm_install;
 mod npm_quickstart;
+mod redirects;
 mod replicas;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/mod.rs"]
