@@ -163,8 +163,34 @@ async fn npm_clients_install_from_the_bucket() {
     };
     install(|home, folder| home.npm(folder, &["install"]));
     install(|home, folder| home.pnpm(folder, &["install"]));
-    install(|home, folder| home.yarn1(folder, &["install"]));
+    install(|home, folder| {
+        // It sends no token for names without a scope otherwise.
+        let settings = std::fs::read_to_string(home.npmrc()).unwrap();
+        std::fs::write(home.npmrc(), settings + "always-auth=true\n").unwrap();
+        home.yarn1(folder, &["install"])
+    });
     install(|home, folder| home.yarn4(folder, &["install", "--no-immutable"]));
+}
+
+/// A proxy sends what it fetches, and leaves to the bucket what it has; redirects of an upstream are followed by the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_fetches_through_redirects_and_redirects_what_it_has() {
+    let server = TestServer::builder().replicas().config(CONFIG).start();
+    let (admin, reader) = (server.admin(), server.anonymous());
+    let body = bytes(5, 1 << 20);
+    admin.put("/main/files/big.bin", body.clone()).await.succeeded();
+    let upstream = json!({ "url": server.url("/main/files/"), "allow_private": true });
+    let proxy =
+        json!({ "name": "remote", "format": "generic", "kind": "proxy", "tags": { "visibility": "public" }, "upstream": upstream, "redirect_downloads": true });
+    admin.json(Method::POST, "/api/v1/repositories", &proxy).await.is(201);
+    assert!(reader.get("/main/remote/big.bin").await.is(200).body == body, "other bytes than upstream has");
+    for _ in 0..2 {
+        let answer = reader.request(Method::GET, "/main/remote/big.bin").send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
+        let direct = stranger().get(header(&answer, "location").unwrap()).send().await.unwrap();
+        assert!(direct.bytes().await.unwrap() == body, "other bytes than upstream has");
+    }
+    assert_eq!(server.log_lines(&["X-Amz-"]), 0, "a URL is in the log");
 }
 
 /// The setting does no harm where nothing can be redirected.
