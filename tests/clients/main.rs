@@ -4,6 +4,7 @@
 //! A client that is missing fails its test.
 #![cfg(test)]
 
+mod direct_uploads;
 mod generic;
 mod memory;
 mod npm_commands;
