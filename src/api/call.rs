@@ -97,10 +97,6 @@ impl FromRequest for Call {
             let server = request.app_data::<web::Data<Server>>().cloned().ok_or_else(|| Error::internal("the server is not known to its routes"))?;
             let (_, context) = Client::of(&request, &server).sign_in(&request, &server, None).await?;
             tell(&request, |told| told.principal = context.caller.name());
-            if request.uri().to_string().contains("%00") {
-                // No name has one, and not every database can be asked for it.
-                return Err(Error::bad_request("the address contains a NUL character").into());
-            }
             let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let content_type = content_type.and_then(|value| value.split(';').next()).map(|value| value.trim().to_ascii_lowercase());
             Ok(Self { server, context, content_type, payload: RefCell::new(payload) })

@@ -15,7 +15,10 @@ pub(super) async fn open(config: &Config) -> Result<Storage, Failure> {
     let settings = Settings::from_config(config);
     if !settings.exists() {
         let data = config.server.data.display();
-        return Err(Failure::Other(format!("{data} holds no data of a server: name another directory with --data or --config")));
+        return Err(Failure::Other(match config.server.data.exists() {
+            true => format!("{data} holds no data of a server: name another directory with --data or --config"),
+            false => format!("there is no data directory {data}: name it with --data or --config"),
+        }));
     }
     crate::server::storage::open(&settings, Who::Command, clock::system()()).await.map_err(|error| Failure::Other(error.to_string()))
 }

@@ -251,6 +251,19 @@ async fn nothing_is_lost_on_postgres_and_two_replicas() {
     nothing_is_lost(replicas).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_on_postgres_and_s3_and_two_replicas() {
+    let (url, settings) = (postgres().await, crate::store::blobs::s3::tests::fresh().await);
+    let (mut replicas, mut staging): (Vec<Storage>, Vec<_>) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let blobs = crate::store::blobs::S3Blobs::open(&settings, folder.path()).await.expect("opened");
+        replicas.push((Catalog::open_postgres(&url).await.expect("opened"), Arc::new(blobs)));
+        staging.push(folder);
+    }
+    nothing_is_lost(replicas).await;
+}
+
 /// A store as one would write it at first: bytes lie under their digest. So what arrives and what is being removed share a place.
 struct ContentAddressed {
     spool: FileBlobs,

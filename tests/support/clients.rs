@@ -17,6 +17,13 @@ fn installed() -> PathBuf {
     process::variable("ENTREPOT_TEST_CLIENTS").map_or_else(|| home().join(".cache/entrepot-ci/clients"), PathBuf::from)
 }
 
+/// The folder of a library for node that `tests/run` installed.
+pub(crate) fn library(client: &str, package: &str) -> PathBuf {
+    let path = installed().join(client).join("node_modules").join(package);
+    assert!(path.exists(), "{client} is not installed: {} is missing; run tests/run", path.display());
+    path
+}
+
 /// The registry that this machine's own npm is set up with: the upstream of proxy tests. It is asked once and written nowhere.
 pub(crate) fn machine_registry() -> String {
     let mut command = Command::new("npm");

@@ -7,7 +7,7 @@
 mod content;
 mod files;
 mod places;
-mod s3;
+pub(crate) mod s3;
 mod spool;
 mod staging;
 #[cfg(test)]

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{Algorithm, Body, Error, NewUpload, Sha256Digest, Staged as _, Timestamp};
+use entrepot_kit::{Address, Algorithm, Body, Error, Kind, NewUpload, Sha256Digest, Staged as _, Timestamp};
 use http::StatusCode;
 
-use super::{LIFETIME, LocalUploads, Owner, UploadStore};
-use crate::store::blobs::FileBlobs;
+use super::{LIFETIME, LocalUploads, Owner, SharedUploads, UploadStore};
+use crate::store::blobs::s3::tests::fresh;
+use crate::store::blobs::{FileBlobs, S3Blobs};
+use crate::store::catalog::Catalog;
+use crate::store::catalog::tests::server::fresh_database;
+use crate::store::model::NewRepository;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -111,4 +115,53 @@ async fn local_uploads_pass_the_suite() {
     let folder = tempfile::tempdir().unwrap();
     let uploads = LocalUploads::new(Arc::new(FileBlobs::open(folder.path()).await.unwrap()));
     run(&uploads, &uploads, &[0, 1, 70_000, 3_000_000]).await;
+}
+
+/// A replica: its own connections to the database and the bucket that all share.
+async fn replica(url: &str, settings: &crate::store::blobs::S3Settings) -> (Catalog, SharedUploads, tempfile::TempDir) {
+    let staging = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open_postgres(url).await.unwrap();
+    let blobs = S3Blobs::open(settings, staging.path()).await.unwrap();
+    (catalog.clone(), SharedUploads::new(catalog, Arc::new(blobs)), staging)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_uploads_pass_the_suite_on_two_replicas() {
+    let url = tokio::task::spawn_blocking(fresh_database).await.unwrap();
+    let settings = fresh().await;
+    let (catalog, one, _staging) = replica(&url, &settings).await;
+    let (_, other, _other_staging) = replica(&url, &settings).await;
+    let address = Address::new("main", "files").unwrap();
+    catalog.create_system(address.system.clone(), Default::default(), false, NOW).await.unwrap();
+    let new = NewRepository {
+        address,
+        format: String::from("generic"),
+        kind: Kind::Hosted,
+        tags: Default::default(),
+        settings: serde_json::json!({}),
+        declared: false,
+    };
+    assert_eq!(catalog.create_repository(new, NOW).await.unwrap().id, owner().repository);
+    // Inline, in the row alone, one part and a rest, several parts.
+    run(&one, &other, &[0, 1, 70_000, 3_000_000, 18 << 20, 50 << 20]).await;
+    two_that_continue_at_once(&one, &other).await;
+}
+
+/// Both replicas take the same next bytes at the same time: one wins, and nothing is mixed up.
+async fn two_that_continue_at_once(one: &dyn UploadStore, other: &dyn UploadStore) {
+    let (mine, theirs): (Bytes, Bytes) = (vec![1; 9 << 20].into(), vec![2; 9 << 20].into());
+    for _ in 0..3 {
+        let id = one.begin(&owner(), NewUpload::default(), u64::MAX, NOW).await.unwrap().id;
+        let owner = owner();
+        let (first, second) = tokio::join!(one.append(&owner, &id, 0, body(&mine), NOW), other.append(&owner, &id, 0, body(&theirs), NOW));
+        assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+        let staged = other.finish(&owner, &id, NOW).await.unwrap();
+        assert_eq!(staged.digest(), Sha256Digest::of(if first.is_ok() { &mine } else { &theirs }));
+        let mut reader = staged.reader().await.unwrap();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut read = Vec::new();
+            reader.read_to_end(&mut read).map(|_| read)
+        });
+        assert_eq!(Sha256Digest::of(&read.await.unwrap().unwrap()), staged.digest());
+    }
 }

@@ -15,7 +15,7 @@ const IDLE: Duration = Duration::from_secs(120);
 /// How long the rest of a head may take until what is there is handed through: the replica has its own patience.
 const REST: Duration = Duration::from_millis(300);
 /// How long a client may go on to send a body that the replica no longer wants.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(30);
 const CHUNK: usize = 64 << 10;
 
 pub(super) async fn relay(mut client: TcpStream, targets: Arc<Targets>) {

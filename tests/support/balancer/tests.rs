@@ -19,6 +19,10 @@ async fn echo(name: &'static str, end: &'static str) -> std::net::SocketAddr {
                     }
                 }
                 stream.write_all(&[name.as_bytes(), b"|", &bytes].concat()).await.unwrap();
+                // As servers do: whoever closes on what was not read takes the answer away with it.
+                stream.shutdown().await.unwrap();
+                let mut rest = vec![0; 64 << 10];
+                while matches!(stream.read(&mut rest).await, Ok(1..)) {}
             });
         }
     });

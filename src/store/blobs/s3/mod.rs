@@ -9,7 +9,7 @@ mod failure;
 mod parts;
 mod read;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 use std::path::Path;

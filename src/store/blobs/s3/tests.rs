@@ -76,7 +76,7 @@ impl Server {
 }
 
 /// The settings for a bucket of its own.
-async fn fresh() -> S3Settings {
+pub(crate) async fn fresh() -> S3Settings {
     let make = || {
         let server = SERVER.get_or_init(Server::start);
         let bucket = format!("test-{}", BUCKETS.fetch_add(1, Ordering::Relaxed));
