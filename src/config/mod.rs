@@ -108,6 +108,8 @@ pub struct Blobs {
     pub region: String,
     /// The URL of the S3 server; `None`: AWS.
     pub endpoint: Option<String>,
+    /// The URL by which clients reach the S3 server, where it is another.
+    pub public_endpoint: Option<String>,
     /// Whether the bucket stands in the path of URLs.
     pub path_style: bool,
     /// The access key; empty for the standard chain.
@@ -259,6 +261,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
         bucket: section.setting("bucket", String::new()),
         region: section.setting("region", String::from("us-east-1")),
         endpoint: section.setting("endpoint", value::Endpoint::default()).0,
+        public_endpoint: section.setting("public_endpoint", value::Endpoint::default()).0,
         path_style: section.setting("path_style", false),
         access_key: section.given("access_key", String::new(), variable("ENTREPOT_S3_ACCESS_KEY", environment.s3_access_key.as_deref())),
         secret_key: section.given("secret_key", value::Secret::default(), variable("ENTREPOT_S3_SECRET_KEY", secret(environment.s3_secret_key.as_ref()))).0,

@@ -8,6 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
+use entrepot_kit::records::DirectHeaders;
 use entrepot_kit::{Document, Error, File, Format, Response, ResponseBody, Result};
 use futures::StreamExt as _;
 
@@ -21,11 +22,21 @@ pub(crate) struct Asked<'a> {
     pub(crate) private: bool,
     /// The view can never change.
     pub(crate) frozen: bool,
+    /// A file may be sent by the storage itself.
+    pub(crate) may_redirect: bool,
 }
 
 impl Asked<'_> {
     fn header(&self, name: http::header::HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether the storage would understand the request as we do. It knows a file by other validators, and its objects are older than the
+    /// paths that lead to them: it would say 304 to a client that has something else. `If-None-Match` is safe, as each side has tags of
+    /// its own, and so is `Range`.
+    fn may_redirect(&self) -> bool {
+        let ours = [http::header::IF_MATCH, http::header::IF_MODIFIED_SINCE, http::header::IF_UNMODIFIED_SINCE, http::header::IF_RANGE];
+        self.may_redirect && !ours.iter().any(|name| self.headers.contains_key(name))
     }
 
     fn cache_control(&self, mutable: bool) -> &'static str {
@@ -133,7 +144,19 @@ async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'
     }
     let content_type = set.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let content_type = content_type.or_else(|| file.entry.content_type.clone()).unwrap_or_else(|| String::from("application/octet-stream"));
-    protect(&mut builder, &file, &content_type, format);
+    // The storage answers with the file's type and disposition, and with nothing else that the format said.
+    let is_plain = ![http::header::CONTENT_ENCODING, http::header::CONTENT_DISPOSITION].iter().any(|name| set.contains_key(name));
+    let disposition = disposition(&file, &content_type, format);
+    if is_plain && asked.may_redirect() {
+        let headers = DirectHeaders { content_type: content_type.clone(), disposition: disposition.clone(), cache_control: asked.cache_control(file.mutable) };
+        if let Some(url) = file.content.direct_url(headers).await? {
+            return elsewhere(builder, &url);
+        }
+    }
+    builder.insert_header((header::CONTENT_TYPE, content_type));
+    if let Some(disposition) = disposition {
+        builder.insert_header((header::CONTENT_DISPOSITION, disposition)).insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
+    }
     let Some(size) = file.content.size() else {
         return Ok(builder.streaming(file.content.stream(None).await?.map(|chunk| chunk.map_err(broken))));
     };
@@ -159,12 +182,23 @@ async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'
     Ok(builder.body(body))
 }
 
-/// Keeps a stored file from running in a reader's browser under our name.
-fn protect(builder: &mut HttpResponseBuilder, file: &File, content_type: &str, format: &dyn Format) {
+/// Sends a client on to the storage. The URL lets in whoever knows it: no cache may keep it.
+fn elsewhere(mut builder: HttpResponseBuilder, url: &str) -> Result<HttpResponse> {
+    let location = HeaderValue::from_str(url).map_err(|_| Error::internal("the storage's URL is no header"))?;
+    builder.status(StatusCode::TEMPORARY_REDIRECT).insert_header((header::LOCATION, location)).insert_header((header::CACHE_CONTROL, "no-store"));
+    let mut response = builder.finish();
+    // These are of the file, and this answer is not the file.
+    for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_TYPE] {
+        response.headers_mut().remove(name);
+    }
+    Ok(response)
+}
+
+/// Keeps a stored file from running in a reader's browser under our name: the `Content-Disposition` of what is not to be shown there.
+fn disposition(file: &File, content_type: &str, format: &dyn Format) -> Option<String> {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    builder.insert_header((header::CONTENT_TYPE, content_type));
     if format.shown_inline(&essence) {
-        return;
+        return None;
     }
     let name = file.entry.path.rsplit('/').next().unwrap_or_default();
     let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-+@ ".contains(c) { c } else { '_' }).collect();
@@ -173,7 +207,7 @@ fn protect(builder: &mut HttpResponseBuilder, file: &File, content_type: &str, f
         disposition.push_str("; filename*=UTF-8''");
         disposition.push_str(&percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string());
     }
-    builder.insert_header((header::CONTENT_DISPOSITION, disposition)).insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
+    Some(disposition)
 }
 
 /// Makes the HTTP answer of an error, in the words of the format that was asked (or plain JSON where none was).

@@ -142,7 +142,7 @@ impl Incoming<'_> {
         let caller = self.context.caller.clone();
         let session = Session::new(Arc::clone(engine), view.clone(), self.base.clone(), self.context.clone(), accounts);
         let permit = Permit { server, session: &session, caller: &caller, view: &view, package: package.as_deref(), context: &self.context };
-        let asked = Asked { headers: &headers, private, frozen };
+        let asked = Asked { headers: &headers, private, frozen, may_redirect: self.method == Method::GET && view.repo.redirects_downloads() };
         let response = match route.handler {
             Handler::Read(handler) => handler(permit.grant().await?, self.into_request(server, captures, &headers)?).await,
             Handler::Publish(handler) => handler(permit.grant().await?, self.into_request(server, captures, &headers)?).await,
@@ -166,7 +166,7 @@ impl Incoming<'_> {
         let headers = forwardable(self.request);
         let accounts = server.engine.access.accounts(&self.context.caller, &self.context.facts);
         let response: Response = handler(SignIn { accounts, address }, self.into_request(server, captures, &headers)?).await?;
-        answer(response, &Asked { headers: &headers, private: true, frozen: false }, format).await
+        answer(response, &Asked { headers: &headers, private: true, frozen: false, may_redirect: false }, format).await
     }
 
     /// Whether a shared cache must not keep the answer: it depends on who asks.

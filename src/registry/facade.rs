@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_kit::{
-    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Document, Error, Facade, File, Index, Kind, Listing, ListingPage, NewUpload,
-    PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, StageSpec, Staged, Staging, Timestamp,
-    Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
+    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, DirectParts, Document, Error, Facade, File, Index, Kind, Listing, ListingPage,
+    NewUpload, PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, StageSpec, Staged, Staging,
+    Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
 };
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -308,6 +308,16 @@ impl Uploads for Session {
 
     async fn committed(&self, id: &str) -> Result<()> {
         self.engine.uploads.committed(&self.owner(), id, self.context.now).await
+    }
+
+    async fn direct_parts(&self, id: &str, length: u64, first: u32, last: u32) -> Result<DirectParts> {
+        let (uploads, owner, id, now) = (Arc::clone(&self.engine.uploads), self.owner(), id.to_owned(), self.context.now);
+        self.engine.detached(async move { uploads.direct_parts(&owner, &id, length, first..=last, now).await }).await
+    }
+
+    async fn assemble(&self, id: &str, length: u64) -> Result<Upload> {
+        let (uploads, owner, id, now) = (Arc::clone(&self.engine.uploads), self.owner(), id.to_owned(), self.context.now);
+        self.engine.detached(async move { uploads.assemble(&owner, &id, length, now).await }).await
     }
 
     async fn cancel(&self, id: &str) -> Result<()> {

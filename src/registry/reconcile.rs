@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::registry::rules::Rules;
-use crate::registry::table::{members, upstream_settings};
+use crate::registry::table::{REDIRECT_DOWNLOADS, members, upstream_settings};
 use crate::store::catalog::Catalog;
 use crate::store::model::NewRepository;
 
@@ -64,10 +64,13 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
         _ if settings.get("members").is_some() || settings.get("publish_to").is_some() => return Err(misplaced("members and publish_to", "group")),
         _ => {}
     }
+    if settings.get(REDIRECT_DOWNLOADS).is_some_and(|setting| !setting.is_boolean()) {
+        return Err(named(Error::bad_request(format!("{REDIRECT_DOWNLOADS} is true or false"))));
+    }
     let own: Map<String, Value> = wanted
         .settings
         .iter()
-        .filter(|(name, _)| !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to"))
+        .filter(|(name, _)| !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to" | REDIRECT_DOWNLOADS))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     format.check_settings(&Value::Object(own)).map_err(named)

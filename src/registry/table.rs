@@ -15,6 +15,8 @@ use crate::upstream::{Trust, Upstream, UpstreamSettings};
 
 /// Groups within groups within groups: no deeper.
 const MAX_DEPTH: usize = 8;
+/// The setting of every repository that sends downloads on to the storage.
+pub(crate) const REDIRECT_DOWNLOADS: &str = "redirect_downloads";
 
 /// A repository with all that a request needs of it. Never changes; a new table brings a new one.
 pub struct Repo {
@@ -72,6 +74,12 @@ impl Repo {
     /// Notes a committed revision.
     pub fn advance(&self, revision: u64) {
         self.head.fetch_max(revision, Ordering::AcqRel);
+    }
+
+    /// Whether downloads are sent on to the storage, where it takes them.
+    #[must_use]
+    pub fn redirects_downloads(&self) -> bool {
+        self.row.settings.get(REDIRECT_DOWNLOADS).and_then(serde_json::Value::as_bool).unwrap_or(false)
     }
 
     /// The upstream of a proxy.

@@ -51,6 +51,7 @@ impl Settings {
                 bucket: blobs.bucket.clone(),
                 region: blobs.region.clone(),
                 endpoint: blobs.endpoint.clone(),
+                public_endpoint: blobs.public_endpoint.clone(),
                 path_style: blobs.path_style,
                 credentials: blobs.secret_key.clone().map(|secret| (blobs.access_key.clone(), secret)),
                 authorities: blobs.authorities.clone(),

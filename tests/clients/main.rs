@@ -4,12 +4,14 @@
 //! A client that is missing fails its test.
 #![cfg(test)]
 
+mod direct_uploads;
 mod generic;
 mod generic_uploads;
 mod memory;
 mod npm_commands;
 mod npm_install;
 mod npm_quickstart;
+mod redirects;
 mod replicas;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/mod.rs"]

@@ -213,6 +213,8 @@ async fn repositories_keep_their_rules() {
     refused(&house.patch("alpha-owner", all, json!({"publish_to": "alpha/outer"})).await, 400, "publish_to");
     refused(&house.patch("alpha-owner", all, json!({"kind": "hosted"})).await, 400, "kind");
     refused(&house.patch("alpha-owner", all, json!({"memebers": []})).await, 400, "`memebers`");
+    refused(&house.patch("alpha-owner", all, json!({"redirect_downloads": "yes"})).await, 400, "redirect_downloads");
+    is(&house.patch("alpha-owner", all, json!({"redirect_downloads": true})).await, 200);
     is(&house.patch("alpha-owner", all, json!({"publish_to": "alpha/npm", "tags": {"visibility": "public"}})).await, 200);
     refused(&house.delete("alpha-owner", "/repositories/alpha/npm").await, 409, "alpha/all");
 

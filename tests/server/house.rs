@@ -267,6 +267,7 @@ fn share(options: &mut Options, shared: &Shared) {
             bucket: text("bucket"),
             region: text("region"),
             endpoint: Some(text("endpoint")),
+            public_endpoint: None,
             path_style: true,
             credentials: Some((text("access_key"), text("secret_key").into())),
             authorities: None,

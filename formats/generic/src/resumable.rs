@@ -24,6 +24,8 @@ const LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
 /// The query of an upload's address.
 pub(crate) const UPLOAD: &str = "upload";
+/// Most URLs of parts in one answer.
+const MOST_URLS: u32 = 100;
 /// The media type of a `PATCH`.
 const CHUNK: &str = "application/offset+octet-stream";
 
@@ -45,6 +47,9 @@ pub(crate) fn options() -> Response {
 /// `POST`: begins an upload.
 pub(crate) async fn create(repository: Repository<Publish>, request: Request) -> Result<Response> {
     check_version(&request)?;
+    if request.query.get(UPLOAD).is_some() {
+        return direct(repository, request).await;
+    }
     let path = upload::writable_path(repository.kind(), &request)?;
     if request.path.trailing_slash() || path.is_empty() {
         return Err(Error::bad_request("POST to the path that the file shall have, such as /FOLDER/FILE"));
@@ -81,6 +86,37 @@ pub(crate) async fn patch(repository: Repository<Publish>, request: Request) -> 
     }
     let now = proceed(&repository, found, &wanted, request.body).await?;
     Ok(standing(StatusCode::NO_CONTENT, &now))
+}
+
+/// `POST` to an upload: the client sends the bytes to the server's storage itself. `&parts=FIRST-LAST` answers URLs for parts,
+/// `&complete=true` has them put together and checked: 202 until all of it was read, at most a piece each time.
+async fn direct(repository: Repository<Publish>, request: Request) -> Result<Response> {
+    let (found, wanted) = find(&repository, named(&request)?).await?;
+    let uploads = repository.uploads()?;
+    if let Some(numbers) = request.query.get("parts") {
+        let (first, last) = part_numbers(numbers)?;
+        let parts = uploads.direct_parts(&found.id, wanted.length, first, last).await?;
+        return Ok(Response::json(StatusCode::OK, &parts)?.with_header(CACHE_CONTROL, "no-store"));
+    }
+    if request.query.get("complete") != Some("true") {
+        return Err(Error::bad_request("POST to the address of an upload asks for parts (&parts=1-100) or ends it (&complete=true)"));
+    }
+    let now = if found.committed { found } else { uploads.assemble(&found.id, wanted.length).await? };
+    if now.offset < wanted.length {
+        return Ok(standing(StatusCode::ACCEPTED, &now));
+    }
+    let now = proceed(&repository, now, &wanted, Body::empty()).await?;
+    Ok(standing(StatusCode::CREATED, &now))
+}
+
+/// `FIRST-LAST`, or one number.
+fn part_numbers(text: &str) -> Result<(u32, u32)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last && last - first < MOST_URLS => Ok((first, last)),
+        _ => Err(Error::bad_request(format!("parts are counted from 1 and asked for like this: parts=1-{MOST_URLS}, at most {MOST_URLS} at once"))),
+    }
 }
 
 /// `HEAD`: where an upload stands.

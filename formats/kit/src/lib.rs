@@ -40,7 +40,7 @@ pub use records::{
 pub use request::{BaseUrl, Query, Request, Response, ResponseBody};
 pub use route::{Action, Captures, Handler, Route, RouteTable};
 pub use time::Timestamp;
-pub use uploads::{NewUpload, Upload, Uploads};
+pub use uploads::{DirectPart, DirectParts, NewUpload, Upload, Uploads};
 
 /// Runs `work` where blocking is allowed: decompression, parsing of large documents, reading of staged files.
 ///

@@ -79,6 +79,17 @@ pub struct Entry {
 pub trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
+/// What the storage says of bytes that it sends itself.
+#[derive(Debug, Clone)]
+pub struct DirectHeaders {
+    /// `Content-Type`.
+    pub content_type: String,
+    /// `Content-Disposition`, if any.
+    pub disposition: Option<String>,
+    /// `Cache-Control`.
+    pub cache_control: &'static str,
+}
+
 /// Bytes that can be read from any place, and again.
 #[async_trait]
 pub trait Content: Send + Sync {
@@ -91,6 +102,12 @@ pub trait Content: Send + Sync {
 
     /// A reader for blocking code; waits until a fetch under way has ended well.
     async fn reader(&self) -> Result<Box<dyn ReadSeek>>;
+
+    /// A URL at which the storage itself gives all the bytes to whoever knows it, for a few minutes and under these headers; `None` where
+    /// there is none. It is a credential: for the client that was let in, and for no log. Servers ask for it, not formats.
+    async fn direct_url(&self, _headers: DirectHeaders) -> Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// A stored file that was opened with a grant.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::body::Body;
 use crate::digest::Algorithm;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::facade::Staged;
 use crate::time::Timestamp;
 
@@ -37,6 +37,30 @@ pub struct Upload {
     pub expires: Timestamp,
     /// Whether its bytes were committed: nothing is left to do.
     pub committed: bool,
+}
+
+/// A part of an upload that the client sends to the storage itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DirectPart {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// How many bytes it has.
+    pub size: u64,
+    /// Where to `PUT` them. It is a credential: for the client, and for no log.
+    pub url: String,
+}
+
+/// How an upload is cut into parts, and where those go that were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DirectParts {
+    /// How many parts there are.
+    pub count: u32,
+    /// The size of all but the last.
+    pub part_size: u64,
+    /// The parts that were asked for.
+    pub parts: Vec<DirectPart>,
 }
 
 /// The uploads of one caller in one repository. Use it through [`crate::Repository`].
@@ -71,6 +95,25 @@ pub trait Uploads: Send + Sync {
     /// # Errors
     /// Failures of the store.
     async fn committed(&self, id: &str) -> Result<()>;
+
+    /// Where the client sends parts of an upload of this length itself, from the first of these numbers up to the second, in place of
+    /// [`Self::append`].
+    ///
+    /// # Errors
+    /// 501 where the storage takes nothing from clients; 400 for a file that is too small, or numbers of parts that it does not have; 409 when
+    /// bytes of the upload were taken here.
+    async fn direct_parts(&self, _id: &str, _length: u64, _first: u32, _last: u32) -> Result<DirectParts> {
+        Err(Error::not_implemented("this server's storage takes no parts from clients: send them to the server by PATCH"))
+    }
+
+    /// Makes what clients sent to the storage one object of this length, and reads it back for its hashes: a piece of it each time,
+    /// the offset says how far it came.
+    ///
+    /// # Errors
+    /// 409 when parts are missing or have other sizes, or somebody else is at it.
+    async fn assemble(&self, _id: &str, _length: u64) -> Result<Upload> {
+        Err(Error::not_implemented("this server's storage takes no parts from clients: send them to the server by PATCH"))
+    }
 
     /// Forgets an upload and its bytes.
     ///

@@ -123,6 +123,17 @@ pub struct ObjectParts {
     pub upload: String,
 }
 
+/// A part that the storage has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPart {
+    /// Its number.
+    pub number: i32,
+    /// The tag that names its bytes.
+    pub tag: String,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
 /// A blob store that takes objects in parts, from whichever replica has the next one.
 #[async_trait]
 pub trait PartStore: BlobStore {
@@ -149,6 +160,18 @@ pub trait PartStore: BlobStore {
     /// # Errors
     /// Failures of the storage.
     async fn complete_parts(&self, parts: &ObjectParts, list: &[(i32, String)], size: u64) -> Result<()>;
+
+    /// A URL at which whoever knows it can store a part of exactly this many bytes, for a while.
+    ///
+    /// # Errors
+    /// Failures of the storage's credentials.
+    async fn sign_part(&self, parts: &ObjectParts, number: i32, size: u64) -> Result<String>;
+
+    /// The parts that are there, in the order of their numbers; `None` when the object was put together, or its parts were removed.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    async fn list_parts(&self, parts: &ObjectParts) -> Result<Option<Vec<StoredPart>>>;
 
     /// Removes the parts of an object that was not put together. Those that are not there are no error.
     ///

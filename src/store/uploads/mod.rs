@@ -3,10 +3,11 @@
 mod local;
 mod shared;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use entrepot_kit::{Body, Error, NewUpload, Result, Timestamp, Upload};
+use entrepot_kit::{Body, DirectParts, Error, NewUpload, Result, Timestamp, Upload};
 use http::StatusCode;
 
 use crate::store::blobs::StagedBlob;
@@ -41,6 +42,16 @@ pub trait UploadStore: Send + Sync {
     async fn finish(&self, owner: &Owner, id: &str, now: Timestamp) -> Result<Arc<StagedBlob>>;
     /// Notes that the bytes were committed.
     async fn committed(&self, owner: &Owner, id: &str, now: Timestamp) -> Result<()>;
+    /// Where the client sends parts itself.
+    async fn direct_parts(&self, owner: &Owner, id: &str, length: u64, numbers: RangeInclusive<u32>, now: Timestamp) -> Result<DirectParts> {
+        let _ = (owner, id, length, numbers, now);
+        Err(no_parts())
+    }
+    /// Makes what clients sent one object, and reads the next piece of it back.
+    async fn assemble(&self, owner: &Owner, id: &str, length: u64, now: Timestamp) -> Result<Upload> {
+        let _ = (owner, id, length, now);
+        Err(no_parts())
+    }
     /// Forgets an upload.
     async fn cancel(&self, owner: &Owner, id: &str, now: Timestamp) -> Result<()>;
     /// Forgets a few of those that are over; how many.
@@ -49,6 +60,10 @@ pub trait UploadStore: Send + Sync {
 
 fn no_such_upload() -> Error {
     Error::not_found("there is no such upload: it was finished or cancelled long ago, or nobody continued it for a day; begin a new one")
+}
+
+fn no_parts() -> Error {
+    Error::not_implemented("bytes are local files here, which take no parts from clients: send them to the server by PATCH")
 }
 
 fn elsewhere(offset: u64) -> Error {

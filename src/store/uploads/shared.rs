@@ -4,11 +4,14 @@
 //! replicas that continue the same upload one wins, and no lock is held while bytes stream. Each part has a number of its own,
 //! so that what a loser sent is simply not named when the object is put together. The last few bytes wait in the row.
 
+mod direct;
+
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use entrepot_kit::{Body, Error, Hasher, NewUpload, Result, Timestamp, Upload};
+use entrepot_kit::{Body, DirectParts, Error, Hasher, NewUpload, Result, Timestamp, Upload};
 use serde::{Deserialize, Serialize};
 
 use super::{LIFETIME, MOST, Owner, UploadStore, elsewhere, no_such_upload, over, random_id, too_many};
@@ -44,6 +47,9 @@ struct State {
     list: Vec<(i32, String)>,
     /// All bytes are at the row's location.
     whole: bool,
+    /// The client sends the parts to the storage itself: `size` and the hashes tell how far they were read back.
+    #[serde(default)]
+    direct: bool,
     committed: bool,
 }
 
@@ -223,6 +229,9 @@ impl UploadStore for SharedUploads {
         if !session.row.open {
             return Err(Error::conflict("the upload is whole: it takes no more bytes"));
         }
+        if session.state.direct {
+            return Err(Error::conflict("this upload goes to the storage in parts: send the rest there too"));
+        }
         let mut part = BytesMut::from(session.row.tail.as_ref());
         let (mut counted, mut size) = (part.len(), offset);
         let outcome = loop {
@@ -284,6 +293,16 @@ impl UploadStore for SharedUploads {
         (session.state.committed, session.row.open, session.row.location) = (true, false, None);
         session.row.tail = Bytes::new();
         self.advance(&mut session, now).await
+    }
+
+    async fn direct_parts(&self, owner: &Owner, id: &str, length: u64, numbers: RangeInclusive<u32>, now: Timestamp) -> Result<DirectParts> {
+        let session = self.session(owner, id, now).await?;
+        self.cut(session, length, numbers, now).await
+    }
+
+    async fn assemble(&self, owner: &Owner, id: &str, length: u64, now: Timestamp) -> Result<Upload> {
+        let session = self.session(owner, id, now).await?;
+        self.join(session, length, now).await
     }
 
     async fn cancel(&self, owner: &Owner, id: &str, now: Timestamp) -> Result<()> {

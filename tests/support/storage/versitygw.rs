@@ -43,6 +43,8 @@ impl Bucket {
         set("bucket", self.name.clone().into());
         set("region", REGION.into());
         set("endpoint", format!("http://127.0.0.1:{}", server.port).into());
+        // Another name of the same host: clients take it for another, and must not send it their credentials.
+        set("public_endpoint", format!("http://localhost:{}", server.port).into());
         set("path_style", true.into());
         set("access_key", ACCESS_KEY.into());
         set("secret_key", SECRET_KEY.into());

@@ -47,6 +47,8 @@ pub struct S3Settings {
     pub region: String,
     /// The URL of another S3 server than that of AWS.
     pub endpoint: Option<String>,
+    /// The URL by which clients reach the same server, where it is another: redirected downloads go there.
+    pub public_endpoint: Option<String>,
     /// Whether the bucket stands in the path of URLs, not in the name of the host.
     pub path_style: bool,
     /// The access key and its secret; without them the standard chain is asked: environment, profile, web identity, roles.
@@ -63,6 +65,7 @@ struct Bucket {
     client: Client,
     name: Arc<str>,
     prefix: Arc<str>,
+    public_endpoint: Option<Arc<str>>,
     /// Connections live on the runtime that made the store, not on the one of whoever needs them first.
     runtime: Handle,
     uploads: Arc<Semaphore>,
@@ -86,6 +89,7 @@ impl S3Blobs {
             client: client::connect(settings).await?,
             name: settings.bucket.as_str().into(),
             prefix: prefix.into(),
+            public_endpoint: settings.public_endpoint.as_deref().map(Into::into),
             runtime: Handle::current(),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
         };

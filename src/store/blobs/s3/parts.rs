@@ -1,12 +1,16 @@
 //! Objects in parts, each from whichever replica has it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use aws_sdk_s3::config::Builder;
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::CompletedPart;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use entrepot_kit::{Result, Timestamp};
+use entrepot_kit::{Error, Result, Timestamp};
 use md5::{Digest as _, Md5};
 
 use super::client::patient;
@@ -14,7 +18,10 @@ use super::failure::{Reason, away, failed, reason};
 use super::write::signed;
 use super::{Bucket, S3Blobs};
 use crate::store::blobs::places::unique_name_of_unknown;
-use crate::store::blobs::{ObjectParts, PartStore};
+use crate::store::blobs::{ObjectParts, PartStore, StoredPart};
+
+/// How long a URL takes a part: what began in time is taken to its end.
+const UPLOADS_OPEN: Duration = Duration::from_secs(3600);
 
 /// What the bytes must hash to when they have arrived.
 async fn md5(bytes: Bytes) -> Result<String> {
@@ -76,6 +83,41 @@ impl PartStore for S3Blobs {
     async fn complete_parts(&self, parts: &ObjectParts, list: &[(i32, String)], size: u64) -> Result<()> {
         let list = list.iter().map(|(number, tag)| CompletedPart::builder().part_number(*number).e_tag(tag).build()).collect();
         self.bucket.complete(&self.bucket.key(&parts.location), &parts.upload, list, size).await
+    }
+
+    async fn sign_part(&self, parts: &ObjectParts, number: i32, size: u64) -> Result<String> {
+        let expiry = PresigningConfig::expires_in(UPLOADS_OPEN).map_err(Error::internal)?;
+        let request = self.bucket.client.upload_part().bucket(&*self.bucket.name).key(self.bucket.key(&parts.location)).upload_id(&parts.upload);
+        // The length is signed with the rest: nobody fills the bucket with more than was said.
+        let mut request = request.part_number(number).content_length(signed(size)?).customize();
+        if let Some(endpoint) = &self.bucket.public_endpoint {
+            request = request.config_override(Builder::new().endpoint_url(&**endpoint));
+        }
+        let signed = request.presigned(expiry).await.map_err(|error| failed("cannot sign a URL", error))?;
+        match signed.headers().find(|(name, _)| !name.eq_ignore_ascii_case("content-length")) {
+            None => Ok(signed.uri().to_owned()),
+            Some((name, _)) => Err(Error::internal(format!("a URL for a part asks for the header {name}"))),
+        }
+    }
+
+    async fn list_parts(&self, parts: &ObjectParts) -> Result<Option<Vec<StoredPart>>> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let request = self.bucket.client.list_parts().bucket(&*self.bucket.name).key(self.bucket.key(&parts.location)).upload_id(&parts.upload);
+            let page = match request.set_part_number_marker(after).send().await {
+                Ok(page) => page,
+                Err(error) if matches!(reason(&error), Reason::Missing) => return Ok(None),
+                Err(error) => return Err(failed("cannot list parts", error)),
+            };
+            found.extend(page.parts().iter().filter_map(|part| {
+                let size = part.size().and_then(|size| u64::try_from(size).ok())?;
+                Some(StoredPart { number: part.part_number()?, tag: part.e_tag()?.to_owned(), size })
+            }));
+            after = page.next_part_number_marker().map(str::to_owned);
+            if page.is_truncated() != Some(true) || after.is_none() {
+                return Ok(Some(found));
+            }
+        }
     }
 
     async fn abort_parts(&self, parts: &ObjectParts) -> Result<()> {

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream as Body;
 use bytes::Bytes;
-use entrepot_kit::records::Content;
+use entrepot_kit::records::{Content, DirectHeaders};
 use entrepot_kit::{ByteStream, Error, ReadSeek, Result};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -26,6 +28,8 @@ const IDLE: Duration = Duration::from_secs(30);
 const RESUMES: u32 = 4;
 /// The wait before that, longer each time.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long a URL opens an object: a client follows a redirect at once, and what began in time is sent to its end.
+const DIRECT: Duration = Duration::from_secs(300);
 /// Bytes that blocking code reads at once.
 const AHEAD: u64 = 1 << 20;
 
@@ -66,6 +70,12 @@ impl Content for Shared {
     async fn reader(&self) -> Result<Box<dyn ReadSeek>> {
         Ok(Box::new(Reader { object: Arc::clone(&self.0), position: 0, start: 0, buffer: Bytes::new() }))
     }
+
+    async fn direct_url(&self, headers: DirectHeaders) -> Result<Option<String>> {
+        let object = Arc::clone(&self.0);
+        // Credentials of the standard chain may have to be fetched for the signature.
+        on(&self.0.bucket.runtime, async move { object.sign(headers).await }).await
+    }
 }
 
 impl Object {
@@ -91,6 +101,21 @@ impl Object {
             return Err(self.lost(&format!("asked for {length} of {} bytes, the storage has {found:?} of {whole:?}", self.size)));
         }
         Ok((answer.body, answer.e_tag))
+    }
+
+    /// A URL that opens this object to whoever knows it.
+    async fn sign(&self, headers: DirectHeaders) -> Result<Option<String>> {
+        let expiry = PresigningConfig::expires_in(DIRECT).map_err(Error::internal)?;
+        let request = self.bucket.client.get_object().bucket(&*self.bucket.name).key(&self.key);
+        let request = request.response_content_type(headers.content_type).set_response_content_disposition(headers.disposition);
+        let mut request = request.response_cache_control(headers.cache_control).customize();
+        if let Some(endpoint) = &self.bucket.public_endpoint {
+            // The name of the host is signed with the rest.
+            request = request.config_override(Builder::new().endpoint_url(&**endpoint));
+        }
+        let signed = request.presigned(expiry).await.map_err(|error| failed("cannot sign a URL", error))?;
+        // A client that follows a redirect sends no headers that it does not know of.
+        Ok(signed.headers().next().is_none().then(|| signed.uri().to_owned()))
     }
 
     fn lost(&self, what: &str) -> Error {

@@ -89,6 +89,7 @@ pub(crate) async fn fresh() -> S3Settings {
         bucket,
         region: String::from("us-east-1"),
         endpoint: Some(format!("http://127.0.0.1:{port}")),
+        public_endpoint: None,
         path_style: true,
         credentials: Some((ACCESS_KEY.to_owned(), SECRET_KEY.into())),
         authorities: None,
