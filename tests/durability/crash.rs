@@ -22,22 +22,42 @@ const PUBLISHERS: usize = 8;
 const READERS: usize = 4;
 /// Longest wait between the acknowledgement that was chosen and the kill, in milliseconds.
 const LATER: u64 = 40;
+/// How often a publish is tried while one replica of two is away, and the wait before the next time.
+const TRIES: usize = 50;
+const AGAIN: Duration = Duration::from_millis(100);
 
 fn number(name: &str, default: usize) -> usize {
     variable(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text:?}")))
 }
 
+/// Who is killed in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Killed {
+    /// Every process at the same moment.
+    All,
+    /// One of the replicas; the publishers go on with the other.
+    One,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
+    rounds_of_kills(TestServer::builder().alone().start(), &[Killed::All]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_replicas_are_killed() {
+    rounds_of_kills(TestServer::builder().replicas().start(), &[Killed::All, Killed::One]).await;
+}
+
+async fn rounds_of_kills(mut server: TestServer, kinds: &[Killed]) {
     let (rounds, publishes) = (number("ENTREPOT_TEST_ROUNDS", 3), number("ENTREPOT_TEST_PUBLISHES", 150));
     let seed = variable("ENTREPOT_TEST_SEED").map_or_else(|| getrandom::u64().unwrap(), |text| text.parse().unwrap());
     println!("{rounds} rounds of {publishes} publishes by {PUBLISHERS} publishers; ENTREPOT_TEST_SEED={seed} chooses the same moments again");
-    let mut server = TestServer::start();
     let token = token(&server).await;
     for round in 0..rounds {
-        let random = mixed(seed ^ round as u64);
-        let line = one_round(&mut server, &token, round, publishes, random).await;
-        println!("round {}: {line}", round + 1);
+        let (random, killed) = (mixed(seed ^ round as u64), kinds[round % kinds.len()]);
+        let line = one_round(&mut server, &token, round, publishes, random, killed).await;
+        println!("round {} ({killed:?} killed): {line}", round + 1);
     }
     // What survived the crash that followed must survive the later ones too.
     let everything: Vec<Item> = (0..rounds).flat_map(|round| items(round, publishes)).collect();
@@ -60,7 +80,7 @@ struct Notes {
 }
 
 /// Publishes, kills and looks; gives what it found.
-async fn one_round(server: &mut TestServer, token: &str, round: usize, publishes: usize, random: u64) -> String {
+async fn one_round(server: &mut TestServer, token: &str, round: usize, publishes: usize, random: u64, killed: Killed) -> String {
     let kill_at = 1 + usize::try_from(random % publishes as u64).unwrap();
     let (notes, next) = (Arc::new(Mutex::new(Notes::default())), Arc::new(AtomicUsize::new(0)));
     let (count, mut counted) = watch::channel(0);
@@ -74,7 +94,16 @@ async fn one_round(server: &mut TestServer, token: &str, round: usize, publishes
                     return;
                 }
                 let item = Item { round, number };
-                match item.publish(&api).await {
+                let mut tries = 1;
+                let mut outcome = item.publish(&api).await;
+                while killed == Killed::One && matches!(outcome, Outcome::Unanswered) {
+                    assert!(tries < TRIES, "{item:?}: the replica that lives does not answer");
+                    tokio::time::sleep(AGAIN).await;
+                    (outcome, tries) = (item.publish(&api).await, tries + 1);
+                }
+                match outcome {
+                    // What the killed replica did without having answered is refused as published before.
+                    Outcome::Taken if tries > 1 => notes.lock().unwrap().acknowledged.push(item),
                     Outcome::Acknowledged => {
                         notes.lock().unwrap().acknowledged.push(item);
                         count.send_modify(|count| *count += 1);
@@ -90,15 +119,24 @@ async fn one_round(server: &mut TestServer, token: &str, round: usize, publishes
     // An error means that all publishers are through: they were quicker than the kill.
     let _ = counted.wait_for(|count| *count >= kill_at).await;
     tokio::time::sleep(Duration::from_millis(mixed(random) % (LATER + 1))).await;
-    server.kill();
+    match killed {
+        Killed::All => server.kill(),
+        Killed::One => server.kill_replica(usize::from(random & 1 == 1)),
+    }
     while let Some(ended) = publishers.join_next().await {
         ended.unwrap();
     }
     let Notes { acknowledged, unanswered } = std::mem::take(&mut *notes.lock().unwrap());
     verified(server);
-    server.restart();
-
     let all: Vec<Item> = items(round, publishes).collect();
+    match killed {
+        Killed::All => server.restart(),
+        Killed::One => {
+            assert!(unanswered.is_empty() && acknowledged.len() == all.len(), "the publishers were to go on: {unanswered:?}");
+            server.start_replica(usize::from(random & 1 == 1));
+        }
+    }
+
     let there = existing(server, token, &all).await;
     let lost: Vec<_> = acknowledged.iter().filter(|item| !there.contains(item)).collect();
     assert!(lost.is_empty(), "acknowledged before the kill and gone after it: {lost:?}");
@@ -125,7 +163,7 @@ async fn one_round(server: &mut TestServer, token: &str, round: usize, publishes
     let there = existing(server, token, &all).await;
     assert_eq!(there.len(), all.len(), "not all of what was published after the restart is there");
     format!(
-        "killed after {} publishes were acknowledged, {} unanswered ({made_it} of them there), {found} found, half there 0; then all {} acknowledged and found",
+        "{} publishes were acknowledged, {} unanswered ({made_it} of them there), {found} found, half there 0; then all {} acknowledged and found",
         acknowledged.len(),
         unanswered.len(),
         all.len()

@@ -104,8 +104,8 @@ impl Item {
         Archive::new().file("package/package.json", manifest.to_string().as_bytes()).file("package/filling.bin", &filling).finish()
     }
 
-    /// Publishes it, again when somebody else published another version of its package in between. Panics when the server refuses it.
-    pub(crate) async fn publish(self, api: &Api) -> Outcome {
+    /// Sends it once.
+    pub(crate) async fn send(self, api: &Api) -> reqwest::Result<reqwest::Response> {
         let bytes = self.bytes();
         let (path, content_type, body) = if self.is_package() {
             let manifest = manifest(&self.package(), &self.version());
@@ -113,10 +113,14 @@ impl Item {
         } else {
             (self.url(), "application/octet-stream", bytes)
         };
+        api.request(Method::PUT, &path).header("content-type", content_type).body(body).send().await
+    }
+
+    /// Publishes it, again when somebody else published another version of its package in between. Panics when the server refuses it.
+    pub(crate) async fn publish(self, api: &Api) -> Outcome {
         for _ in 0..ATTEMPTS {
-            let request = api.request(Method::PUT, &path).header("content-type", content_type).body(body.clone());
             // Only a status that arrived counts as an answer; the rest of it does not matter.
-            let Ok(answer) = request.send().await else { return Outcome::Unanswered };
+            let Ok(answer) = self.send(api).await else { return Outcome::Unanswered };
             let status = answer.status();
             if status.is_success() {
                 return Outcome::Acknowledged;

@@ -6,8 +6,10 @@
 
 mod backup;
 mod crash;
+mod faults;
 mod full_disk;
 mod items;
+mod link;
 mod old_data;
 #[expect(dead_code, reason = "other tests need more of a raw request")]
 #[path = "../support/raw.rs"]

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use api::Api;
 use balancer::Balancer;
 use replica::Replica;
-use storage::Shared;
+use storage::{Between, Shared};
 
 /// How long a command may take.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(300);
@@ -29,6 +29,7 @@ pub(crate) struct Builder {
     /// A data directory elsewhere, which may hold data already. It stays when the server goes.
     pub(crate) data: Option<PathBuf>,
     replicas: bool,
+    between: Option<Between>,
 }
 
 impl Builder {
@@ -44,6 +45,12 @@ impl Builder {
         self
     }
 
+    /// Something of the test's between the replicas and what they work on.
+    pub(crate) fn through(mut self, between: Between) -> Self {
+        self.between = Some(between);
+        self
+    }
+
     /// One process on a data directory of its own, on whatever storage the other tests run.
     pub(crate) fn alone(mut self) -> Self {
         self.replicas = false;
@@ -53,9 +60,9 @@ impl Builder {
     /// Starts it in a fresh directory and waits until it is ready.
     pub(crate) fn start(self) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
-        let pair = self.replicas.then(Pair::new);
+        let pair = self.replicas.then(|| Pair::new(self.between));
         let mut environment = self.environment;
-        environment.extend(pair.iter().map(|pair| (String::from("ENTREPOT_DATABASE_URL"), pair.shared.database_url().to_owned())));
+        environment.extend(pair.iter().map(|pair| (String::from("ENTREPOT_DATABASE_URL"), pair.shared.database_url())));
         let folders: Vec<_> = match pair {
             None => vec![folder.path().to_owned()],
             Some(_) => (1..=storage::REPLICAS).map(|number| folder.path().join(format!("replica-{number}"))).collect(),
@@ -76,8 +83,12 @@ struct Pair {
 }
 
 impl Pair {
-    fn new() -> Self {
-        Self { balancer: Balancer::start(), shared: Shared::new() }
+    fn new(between: Option<Between>) -> Self {
+        let mut shared = Shared::new();
+        if let Some(between) = between {
+            shared.through(between);
+        }
+        Self { balancer: Balancer::start(), shared }
     }
 
     /// A configuration with what all replicas must share.
@@ -109,7 +120,7 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// A server to be set up.
     pub(crate) fn builder() -> Builder {
-        Builder { config: String::new(), environment: Vec::new(), data: None, replicas: storage::wants_replicas() }
+        Builder { config: String::new(), environment: Vec::new(), data: None, replicas: storage::wants_replicas(), between: None }
     }
 
     /// A server with the default configuration.
@@ -219,6 +230,11 @@ impl TestServer {
     /// Its process; of a pair, the first.
     pub(crate) fn pid(&self) -> u32 {
         self.replicas[0].pid()
+    }
+
+    /// A client of each process, past the balancer.
+    pub(crate) fn each_with_token(&self, token: &str) -> Vec<Api> {
+        self.replicas.iter().filter_map(Replica::address).map(|address| Api::bearer(&format!("http://{address}"), token)).collect()
     }
 
     fn configure(&self, config: &str) {

@@ -9,6 +9,8 @@ mod postgres;
 mod tests;
 mod versitygw;
 
+use std::net::SocketAddr;
+
 use postgres::Database;
 use versitygw::Bucket;
 
@@ -32,19 +34,36 @@ pub(crate) struct Shared {
     database: Database,
     bucket: Bucket,
     master_key: String,
+    /// Where the servers find PostgreSQL and S3, when that is not where they are.
+    detour: Option<[SocketAddr; 2]>,
 }
+
+/// Gives addresses that stand in front of those of PostgreSQL and S3.
+pub(crate) type Between = Box<dyn FnOnce([SocketAddr; 2]) -> [SocketAddr; 2]>;
 
 impl Shared {
     /// Makes both, and starts their servers when this is the first test that asks. Blocks.
     pub(crate) fn new() -> Self {
         let mut key = [0; 32];
         getrandom::fill(&mut key).unwrap();
-        Self { database: Database::fresh(), bucket: Bucket::fresh(), master_key: hex::encode(key) }
+        Self { database: Database::fresh(), bucket: Bucket::fresh(), master_key: hex::encode(key), detour: None }
+    }
+
+    /// Lets the servers reach it only through something of the test's.
+    pub(crate) fn through(&mut self, between: Between) {
+        let address = |text: &str| text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let database = self.database.url().split(['@', '/']).nth(3).map(address).unwrap();
+        let blobs = self.bucket.settings()["endpoint"].as_str().and_then(|url| url.strip_prefix("http://")).map(address).unwrap();
+        self.detour = Some(between([database, blobs]));
     }
 
     /// `postgres://…`
-    pub(crate) fn database_url(&self) -> &str {
-        self.database.url()
+    pub(crate) fn database_url(&self) -> String {
+        let url = self.database.url();
+        match (&self.detour, url.rsplit_once('@').and_then(|(user, rest)| Some((user, rest.split_once('/')?.1)))) {
+            (Some([database, _]), Some((user, name))) => format!("{user}@{database}/{name}"),
+            _ => url.to_owned(),
+        }
     }
 
     /// The key that all replicas must share, in hexadecimal.
@@ -54,6 +73,10 @@ impl Shared {
 
     /// The table `[blobs]` of the configuration.
     pub(crate) fn blobs(&self) -> toml::Table {
-        self.bucket.settings()
+        let mut settings = self.bucket.settings();
+        if let Some([_, blobs]) = self.detour {
+            settings.insert(String::from("endpoint"), format!("http://{blobs}").into());
+        }
+        settings
     }
 }

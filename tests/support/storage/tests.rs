@@ -28,7 +28,7 @@ fn look(blobs: &toml::Table) -> String {
 #[test]
 fn each_test_has_a_database_and_a_bucket_of_its_own() {
     let (one, other) = (Shared::new(), Shared::new());
-    assert!(is_there(one.database_url()) && is_there(other.database_url()));
+    assert!(is_there(&one.database_url()) && is_there(&other.database_url()));
     assert_ne!(one.database_url(), other.database_url());
     assert_ne!(one.master_key(), other.master_key());
     assert_eq!(one.master_key().len(), 64);
@@ -37,5 +37,5 @@ fn each_test_has_a_database_and_a_bucket_of_its_own() {
     let blobs = one.blobs();
     drop(one);
     assert!(look(&blobs).contains(" 404 ") || look(&blobs).contains(" 403 "), "{}", look(&blobs));
-    assert!(is_there(other.database_url()));
+    assert!(is_there(&other.database_url()));
 }
