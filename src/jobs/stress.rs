@@ -130,7 +130,15 @@ async fn publisher(engines: Vec<Arc<Engine>>, number: usize, until_loss: bool, f
         own.reload().await.expect("reloaded");
         let files: Vec<(String, Bytes)> = (0..FILES).map(|file| (format!("f{file}"), body(random() % (BODIES * PUBLISHERS * engines.len())))).collect();
         for (path, bytes) in &files {
-            publish(own, &address, path, bytes).await.unwrap_or_else(|error| panic!("{address}:{path}: {error}: {:?}", std::error::Error::source(&error)));
+            let mut outcome = publish(own, &address, path, bytes).await;
+            for _ in 0..5 {
+                // As clients do who are told to come again.
+                if !outcome.as_ref().is_err_and(|error| error.retry_after().is_some()) {
+                    break;
+                }
+                outcome = publish(own, &address, path, bytes).await;
+            }
+            outcome.unwrap_or_else(|error| panic!("{address}:{path}: {error}: {:?}", std::error::Error::source(&error)));
             findings.published.fetch_add(1, Ordering::Relaxed);
         }
         for engine in [own, other, own] {

@@ -39,8 +39,8 @@ pub(super) fn reason<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Reason {
         // Another 404 says nothing of the object: the bucket is gone, or this is not the server.
         (404, code) if MISSING.contains(&code) => Reason::Missing,
         (412 | 416, _) => Reason::Different,
-        // A request that took too long on its way is answered like a wrong one.
-        (_, "RequestTimeout" | "BadDigest" | "IncompleteBody" | "SlowDown") | (0 | 408 | 429 | 500.., _) => Reason::Away,
+        // A request that took too long on its way is answered like a wrong one. Every name is used once: a conflict is the server's own.
+        (_, "RequestTimeout" | "BadDigest" | "IncompleteBody" | "SlowDown") | (0 | 408 | 409 | 429 | 500.., _) => Reason::Away,
         _ => Reason::Refused,
     }
 }

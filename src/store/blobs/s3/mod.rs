@@ -1,4 +1,4 @@
-//! Blobs as objects of a bucket: `<prefix>ab/cd/<digest>-<unique>`, spooled on local disk first.
+//! Blobs as objects of a bucket: `<prefix><digest>-<unique>`, spooled on local disk first.
 //!
 //! A body is hashed while it is spooled, so that a check of its content reads it locally and its object is written once, under a name
 //! that was never used: nothing is copied or renamed at commit. Objects whose commit did not come about belong to nobody; gc
@@ -101,9 +101,8 @@ impl S3Blobs {
 impl Bucket {
     /// The key of an object.
     fn key(&self, name: &str) -> String {
-        let (first, rest) = name.split_at_checked(2).unwrap_or((name, ""));
-        let (second, _) = rest.split_at_checked(2).unwrap_or((rest, ""));
-        format!("{}{first}/{second}/{name}", self.prefix)
+        // No folders: S3 has none, and servers that keep objects as files remove an empty one while the next object goes in.
+        format!("{}{name}", self.prefix)
     }
 
     /// What [`Self::key`] made a key of; nothing for objects that others put into the bucket.
