@@ -83,7 +83,7 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// Detached work that has not ended.
     detached: Arc<AtomicUsize>,
-    keys: keys::Keys,
+    pub(crate) keys: Arc<keys::Keys>,
     table: RwLock<Arc<Table>>,
     /// The catalog's epoch that the table was built at, or later.
     table_epoch: AtomicU64,
@@ -106,10 +106,12 @@ impl Engine {
     /// # Errors
     /// Failures of the catalog.
     pub async fn new(parts: Parts) -> Result<Arc<Self>> {
+        let keys = Arc::new(keys::Keys::new(parts.catalog.clone(), parts.master_key));
+        parts.access.use_keys(Arc::clone(&keys));
         let engine = Arc::new(Self {
             metrics: Metrics::new((parts.clock)()),
             detached: Arc::default(),
-            keys: keys::Keys::new(parts.catalog.clone(), parts.master_key),
+            keys,
             catalog: parts.catalog,
             blobs: parts.blobs,
             uploads: parts.uploads,
