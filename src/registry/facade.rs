@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_kit::{
     Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, DirectParts, Document, Entry, Error, Facade, File, Index, Kind, Listing, ListingPage,
-    Mount, NewUpload, PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, StageSpec, Staged, Staging,
-    Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
+    Mount, NewUpload, PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, StageSpec, Staged,
+    Staging, Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
 };
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -235,8 +235,9 @@ impl Facade for Session {
         if path.starts_with('/') {
             return Ok(None);
         }
+        // From the catalog itself: what is decided by this must be what a commit will find.
         let at = self.engine.revision(self.repo(), self.view.moment).await?;
-        Ok(self.engine.stored(self.repo(), path, at).await?.map(|stored| stored.entry.clone()))
+        Ok(self.engine.catalog.entry(self.repo().id(), path, at).await?.map(|stored| stored.entry))
     }
 
     async fn package(&self, package: &str) -> Result<Option<PackageState>> {
