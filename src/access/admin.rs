@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use entrepot_kit::accounts::Tags;
-use entrepot_kit::{Action, Error, NewToken, PrincipalKind, Result, Timestamp, TokenInfo, TokenRequest};
+use entrepot_kit::{Error, NewToken, PrincipalKind, Result, Timestamp, TokenInfo, TokenRequest};
 use secrecy::SecretString;
 
 use super::authenticate::principal_of;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use entrepot_kit::{Action, Error, Principal, PrincipalKind, Result};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::registry::{Narrowed, Reach, RegistryScope};
 use super::scope::TokenScope;
+use super::token::TokenText;
 
 /// The name of the administrator that the first start makes.
 pub const ADMIN: &str = "admin";
@@ -91,6 +92,12 @@ impl Caller {
     #[must_use]
     pub fn anonymous() -> Self {
         Self { principal: Arc::new(Principal::anonymous()), id: None, scope: None, token_id: None, proof: None, narrowed: None }
+    }
+
+    /// Whether a secret is a token of this server by its form, which clients may send in place of a password.
+    #[must_use]
+    pub fn is_token(secret: &SecretString) -> bool {
+        TokenText::parse(secret.expose_secret()).is_some()
     }
 
     /// Whether nobody signed in.

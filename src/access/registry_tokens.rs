@@ -6,10 +6,10 @@ use entrepot_kit::{Error, Result, TokenRequest};
 use http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::Access;
 use super::authenticate::{Known, Refusal, WRONG_STATEMENT, token_is_live};
 use super::caller::{Caller, RequestFacts};
 use super::registry::{Bounds, Narrowed, REGISTRY_TOKEN_SECONDS, Reading, RegistryScope, RegistryToken, Statement, read, sign};
-use super::Access;
 use crate::registry::keys::Keys;
 
 /// What the tokens that registry clients keep are called.

@@ -14,14 +14,14 @@ use super::openapi::Refusals;
 use super::tags::{self, Written};
 use super::{systems, topology, upstream_change};
 use crate::registry::reconcile::{Wanted, check};
-use crate::registry::table::{REDIRECT_DOWNLOADS, members};
+use crate::registry::table::{NAMESPACE, REDIRECT_DOWNLOADS, members};
 use crate::registry::{Context, Engine};
 use crate::store::model::{NewRepository, RepositoryRow};
 
 /// What answers have and nobody sets.
 const READ_ONLY: [&str; 3] = ["declared", "created", "revision"];
 /// Settings that every format has.
-const ENGINE_SETTINGS: [&str; 5] = ["upstream", "members", "publish_to", "rules", REDIRECT_DOWNLOADS];
+const ENGINE_SETTINGS: [&str; 6] = ["upstream", "members", "publish_to", "rules", NAMESPACE, REDIRECT_DOWNLOADS];
 
 /// What a repository is.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -68,6 +68,8 @@ pub(super) struct Settings {
     publish_to: Option<String>,
     /// Name rules: `allow`, `deny`, `reserve` and `merge`, lists of patterns with `*`.
     rules: Option<Map<String, Value>>,
+    /// The registry whose content this repository stands for, as mirrors are asked for it (`?ns=docker.io`); a preset says it already.
+    namespace: Option<String>,
     /// Whether downloads of larger files are sent on to the bucket by `307 Temporary Redirect`; nothing changes where bytes are local files.
     redirect_downloads: Option<bool>,
 }

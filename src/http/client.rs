@@ -84,6 +84,16 @@ impl Client {
         let context = Context { caller, now: self.now, facts: self.facts.clone() };
         Ok((self, context))
     }
+
+    /// The same with credentials that came in another way.
+    ///
+    /// # Errors
+    /// As for [`Self::sign_in`].
+    pub(crate) async fn sign_in_with(self, server: &Server, credentials: Option<Credentials>) -> Result<Context> {
+        server.engine.catch_up(None).await?;
+        let caller = server.engine.access.authenticate(credentials, &self.facts).await?;
+        Ok(Context { caller, now: self.now, facts: self.facts })
+    }
 }
 
 fn trusts(settings: &Settings, address: IpAddr) -> bool {
@@ -156,7 +166,10 @@ fn is_host(text: &str) -> bool {
 }
 
 /// Reads `Authorization`.
-fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>> {
+///
+/// # Errors
+/// 401 for what is no such header.
+pub(crate) fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let malformed = || Error::unauthorized("the Authorization header is neither Basic nor Bearer");
     let (scheme, rest) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(malformed)?;
@@ -198,7 +211,9 @@ mod tests {
 
     #[test]
     fn hosts_are_known_without_their_ports() {
-        for (host, name) in [("a.example:5000", "a.example"), ("a.example", "a.example"), ("[::1]:5000", "[::1]"), ("[::1]", "[::1]"), ("127.0.0.2:80", "127.0.0.2")] {
+        for (host, name) in
+            [("a.example:5000", "a.example"), ("a.example", "a.example"), ("[::1]:5000", "[::1]"), ("[::1]", "[::1]"), ("127.0.0.2:80", "127.0.0.2")]
+        {
             assert_eq!(without_port(host), name);
         }
     }

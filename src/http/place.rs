@@ -40,8 +40,10 @@ pub(crate) struct Place {
 }
 
 /// A place below `/v2/`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
+    /// The path below `/v2/`: what is read from it does not depend on which systems there are.
+    pub(crate) whole: RequestPath,
     /// What comes before an image in its name: `alpha/oci/`; nothing on a host of its own and for a mirror.
     pub(crate) prefix: String,
     /// The registry that is mirrored here, where the client asked for it.
@@ -90,13 +92,14 @@ impl Place {
 
     fn registry(asked: &Asked<'_>, table: &Table, raw: &str) -> Result<Self> {
         let whole = |address: &Address, namespace: Option<String>| {
+            let path = RequestPath::decode(raw)?;
             Ok(Self {
                 address: Some(address.clone()),
                 moment: None,
-                named: raw.to_owned(),
-                path: RequestPath::decode(raw)?,
+                named: path.joined(),
                 base: String::from("/v2"),
-                registry: Some(Registry { prefix: String::new(), namespace }),
+                registry: Some(Registry { whole: path.clone(), prefix: String::new(), namespace }),
+                path,
             })
         };
         let namespace = asked.query.get("ns").map(str::to_ascii_lowercase);
@@ -125,13 +128,14 @@ impl Place {
             (DEFAULT_SYSTEM, first, first.to_owned(), raw.split_once('/').map_or("", |(_, rest)| rest))
         };
         let (address, moment) = read(system, repository);
+        let whole = RequestPath::decode(raw)?;
         Ok(Self {
             address,
             moment,
-            named: prefix.clone(),
+            named: whole.joined(),
             path: RequestPath::decode(rest)?,
             base: format!("/v2/{prefix}"),
-            registry: Some(Registry { prefix: format!("{prefix}/"), namespace: None }),
+            registry: Some(Registry { whole, prefix: format!("{prefix}/"), namespace: None }),
         })
     }
 

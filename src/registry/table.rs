@@ -18,6 +18,9 @@ const MAX_DEPTH: usize = 8;
 /// The setting of every repository that sends downloads on to the storage.
 pub(crate) const REDIRECT_DOWNLOADS: &str = "redirect_downloads";
 
+/// The setting that says which registry's content a repository stands for.
+pub(crate) const NAMESPACE: &str = "namespace";
+
 /// A repository with all that a request needs of it. Never changes; a new table brings a new one.
 pub struct Repo {
     /// Its row in the catalog.
@@ -80,6 +83,12 @@ impl Repo {
     #[must_use]
     pub fn redirects_downloads(&self) -> bool {
         self.row.settings.get(REDIRECT_DOWNLOADS).and_then(serde_json::Value::as_bool).unwrap_or(false)
+    }
+
+    /// The namespace whose content this repository stands for (`docker.io`).
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.row.settings.get(NAMESPACE).and_then(serde_json::Value::as_str)
     }
 
     /// The upstream of a proxy.
@@ -217,6 +226,25 @@ pub fn upstream_settings(settings: &serde_json::Value) -> Result<UpstreamSetting
 
 fn build_upstream(row: &RepositoryRow) -> Result<Upstream> {
     Upstream::new(upstream_settings(&row.settings)?, Trust { declared: row.declared })
+}
+
+/// Checks the `namespace` setting.
+///
+/// # Errors
+/// 400 when it is no host.
+pub(crate) fn check_namespace(settings: &serde_json::Value) -> Result<()> {
+    let Some(value) = settings.get(NAMESPACE) else { return Ok(()) };
+    let is_host = |text: &str| {
+        let name = text.split_once(':').map_or(text, |(name, _)| name);
+        let port = text.split_once(':').map(|(_, port)| port);
+        (1..=255).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
+            && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    };
+    match value.as_str() {
+        Some(text) if is_host(text) => Ok(()),
+        _ => Err(Error::bad_request("namespace is the host that images are called by, in lower case, such as docker.io or registry.example:5000")),
+    }
 }
 
 /// A member as a group's settings name it.

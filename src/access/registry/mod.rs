@@ -17,7 +17,7 @@ pub use scope::RegistryScope;
 pub(super) use statement::{Bounds, Reading, Statement, looks_like_statement, read, sign};
 
 /// How long a token lives, in seconds: at least a minute, or clients that know no lifetimes take it for shorter than it is.
-pub const REGISTRY_TOKEN_SECONDS: u32 = 300;
+pub(super) const REGISTRY_TOKEN_SECONDS: u32 = 300;
 
 /// A token, as it is given to a client.
 pub struct RegistryToken {

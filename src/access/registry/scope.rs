@@ -126,8 +126,19 @@ mod tests {
         }
         assert!(RegistryScope::parse("registry:catalog:*").is_some_and(|scope| scope.lists() && scope.image().is_none()));
         for bad in [
-            "", "repository", "repository:app", "repository::pull", "repository:app:", "repository:app:own", "thing:app:pull", "(:a:pull", "repository:A:pull",
-            "repository:a\"b:pull", "repository:a b:pull", "repository:*:pull", ":a:pull",
+            "",
+            "repository",
+            "repository:app",
+            "repository::pull",
+            "repository:app:",
+            "repository:app:own",
+            "thing:app:pull",
+            "(:a:pull",
+            "repository:A:pull",
+            "repository:a\"b:pull",
+            "repository:a b:pull",
+            "repository:*:pull",
+            ":a:pull",
         ] {
             assert!(RegistryScope::parse(bad).is_none(), "{bad}");
         }
