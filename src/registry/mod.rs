@@ -28,7 +28,9 @@ mod hosted;
 pub mod keys;
 mod locks;
 mod mend;
+pub mod patterns;
 mod permission;
+mod prefetch;
 mod proxy;
 pub mod reader;
 pub mod reconcile;
@@ -95,6 +97,8 @@ pub struct Engine {
     fills: fill::Fills,
     /// Upstream indexes in memory at the same time: each may have tens of megabytes.
     indexes: tokio::sync::Semaphore,
+    /// Prefetches that may run.
+    prefetches: Arc<tokio::sync::Semaphore>,
     /// Work that must outlive a request (commits, fills) runs here, never on a web worker that may drop it.
     runtime: Handle,
 }
@@ -124,6 +128,7 @@ impl Engine {
             locks: locks::KeyedLocks::default(),
             fills: fill::Fills::default(),
             indexes: tokio::sync::Semaphore::new(4),
+            prefetches: Arc::new(tokio::sync::Semaphore::new(prefetch::AT_ONCE)),
             runtime: Handle::current(),
         });
         engine.reload().await?;
@@ -248,6 +253,9 @@ impl Engine {
         let begun = Instant::now();
         let outcome = upstream.fetch(fetch).await;
         self.metrics.asked(&outcome, begun.elapsed());
+        if let Some(allowance) = upstream.allowance() {
+            self.metrics.allowance(upstream.settings().namespace(), allowance);
+        }
         Ok(outcome?)
     }
 
