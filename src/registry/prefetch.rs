@@ -59,7 +59,8 @@ impl Engine {
     /// 400 for a format without versions that could be prefetched; 503 when enough of them run.
     pub(crate) fn prefetch(self: &Arc<Self>, context: &Context, repo: &Arc<Repo>, wanted: Wanted) -> Result<Prefetch> {
         let start = repo.format.version_path(&wanted.package, &wanted.version);
-        let start = start.ok_or_else(|| Error::bad_request(format!("{} {} of a {} repository cannot be prefetched", wanted.package, wanted.version, repo.row.format)))?;
+        let start = start
+            .ok_or_else(|| Error::bad_request(format!("{} {} of a {} repository cannot be prefetched", wanted.package, wanted.version, repo.row.format)))?;
         let place = Arc::clone(&self.prefetches).try_acquire_owned();
         let place = place.map_err(|_| Error::unavailable(format!("{AT_ONCE} prefetches run already: try again when one has ended"), 30))?;
         let reader = Reader::new(Arc::clone(self), context.caller.clone(), context.now, None);

@@ -18,10 +18,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::Url;
 
 use super::answer::{Fetched, UpstreamError};
+use super::bearer::{self, Memory};
 use super::body::{self, Limits};
 use super::breaker::{Breakers, Tolerance};
 use super::door::{self, Door};
-use super::bearer::{self, Memory};
 use super::egress::{Denied, Reach};
 use super::header;
 use super::redirect::{self, Hop, MOST_HOPS};

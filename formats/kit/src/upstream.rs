@@ -46,6 +46,8 @@ pub struct UpstreamDocument {
 pub struct CheckedDocument {
     /// Its media type, where the document says that better than the upstream did.
     pub content_type: Option<String>,
+    /// The format's own JSON about the entry; empty for none.
+    pub data: String,
     /// Further paths that lead to the same bytes and always will: they are kept as well, without a revision.
     pub also: Vec<String>,
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use entrepot_kit::{CheckedDocument, Error, Result, Source, UpstreamPath};
 use http::{Method, StatusCode};
 
-use super::fetch::{checked, fetch_of, row};
+use super::fetch::{About, checked, fetch_of, row};
 use super::job::{Job, What};
 use super::{PATIENCE, PATIENCE_WITH_COPY, settled};
 use crate::registry::fill::{Progress, again};
@@ -106,7 +106,8 @@ impl Engine {
             self.note_upstream(repo, answered).await?;
             return Ok(Some(Progress::Done(Arc::clone(kept), Source::Cache)));
         }
-        self.keep_row(repo, job, row(job, NewBlob::Entry(path), named.entry.content_type.clone())).await?;
+        let about = About { content_type: named.entry.content_type.clone(), data: named.entry.data.clone() };
+        self.keep_row(repo, job, row(job, NewBlob::Entry(path), &about)).await?;
         self.note_upstream(repo, answered).await?;
         Ok(Some(Progress::Done(self.placed(repo, &job.path).await?, Source::Remote)))
     }

@@ -136,7 +136,8 @@ impl Engine {
         progress: &watch::Sender<Progress>,
     ) -> Result<Progress> {
         let mut answered = checked(job, &fetched, self.now(), StatusCode::OK, None);
-        let mut head = Head { length: fetched.length, content_type: fetched.content_type.clone() };
+        let head = Head { length: fetched.length, content_type: fetched.content_type.clone() };
+        let mut about = About { content_type: head.content_type.clone(), data: String::new() };
         let staged = match &job.what {
             What::File { expected, .. } => self.stage_file(repo, job, expected, fetched, &head, progress).await?,
             What::Index { .. } | What::Document(_) => {
@@ -145,16 +146,16 @@ impl Engine {
                     // The validators are those of the first page.
                     (answered.etag, answered.last_modified) = (None, None);
                 }
-                head.content_type = taken.found.content_type.or(head.content_type);
+                about = About { content_type: taken.found.content_type.or(about.content_type), data: taken.found.data };
                 for path in taken.found.also {
                     let also = Job { path, what: What::File { expected: Digests::new(), changes: false }, ..job.clone() };
-                    self.place(repo, &also, &taken.staged, head.content_type.clone()).await?;
+                    self.place(repo, &also, &taken.staged, &about).await?;
                 }
                 taken.staged
             }
         };
         if kept.is_none_or(|kept| kept.entry.digest != Some(staged.facts().digest)) {
-            self.place(repo, job, &staged, head.content_type).await?;
+            self.place(repo, job, &staged, &about).await?;
         }
         if job.changes() {
             self.note_upstream(repo, answered).await?;
@@ -168,9 +169,9 @@ impl Engine {
     }
 
     /// Makes staged bytes durable and writes down where they are.
-    async fn place(&self, repo: &Repo, job: &Job, staged: &StagedBlob, content_type: Option<String>) -> Result<()> {
-        match self.keep_row(repo, job, row(job, self.arrive(staged, Known::Trusted).await?, content_type.clone())).await {
-            Err(CatalogError::BlobGone(_)) => Ok(self.keep_row(repo, job, row(job, self.arrive(staged, Known::BroughtAgain).await?, content_type)).await?),
+    async fn place(&self, repo: &Repo, job: &Job, staged: &StagedBlob, about: &About) -> Result<()> {
+        match self.keep_row(repo, job, row(job, self.arrive(staged, Known::Trusted).await?, about)).await {
+            Err(CatalogError::BlobGone(_)) => Ok(self.keep_row(repo, job, row(job, self.arrive(staged, Known::BroughtAgain).await?, about)).await?),
             other => Ok(other?),
         }
     }
@@ -235,15 +236,21 @@ pub(super) fn fetch_of(job: &Job) -> Fetch<'_> {
     Fetch { accept: job.accept, space: job.package.as_deref(), gzip: matches!(job.what, What::Index { .. }), ..Fetch::get(target) }
 }
 
+/// What an entry says besides its bytes.
+pub(super) struct About {
+    pub(super) content_type: Option<String>,
+    pub(super) data: String,
+}
+
 /// The entry of a job.
-pub(super) fn row(job: &Job, blob: NewBlob, content_type: Option<String>) -> NewRow {
+pub(super) fn row(job: &Job, blob: NewBlob, about: &About) -> NewRow {
     NewRow::Entry {
         path: job.path.clone(),
         package: job.package.clone(),
         version: job.version.clone(),
         blob,
-        content_type: content_type.filter(|text| text.len() <= 255),
-        data: String::new(),
+        content_type: about.content_type.clone().filter(|text| text.len() <= 255),
+        data: about.data.clone(),
     }
 }
 

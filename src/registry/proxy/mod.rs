@@ -213,5 +213,4 @@ impl Engine {
         };
         self.file(&stored, source, mutable).await.map(Some)
     }
-
 }

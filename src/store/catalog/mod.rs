@@ -310,6 +310,11 @@ impl Catalog {
         forward!(self.write(commit::keep, repository, &row, now))
     }
 
+    /// Live files of packages with these bytes: repository, package and path.
+    pub async fn holders(&self, digest: Sha256Digest, limit: usize) -> Result<Vec<(i64, String, String)>> {
+        forward!(self.read(entries::holders, digest, limit))
+    }
+
     /// What the upstream of a proxy said of a path.
     pub async fn upstream_state(&self, repository: i64, key: &str) -> Result<Option<UpstreamState>> {
         let key = key.to_owned();

@@ -163,6 +163,15 @@ impl Change<'_> {
         let id = self.identify(package)?;
         let kept = search::kept_terms(terms);
         let terms = to_json(&kept)?;
+        let same = package_documents::table
+            .filter(package_documents::package_id.eq(id))
+            .filter(package_documents::died.is_null())
+            .filter(package_documents::terms.eq(&terms))
+            .filter(package_documents::document.eq(document));
+        if same.select(package_documents::id).first::<i64>(self.connection).optional()?.is_some() {
+            self.touch(package);
+            return Ok(());
+        }
         let live = package_documents::table.filter(package_documents::package_id.eq(id)).filter(package_documents::died.is_null());
         let living: Option<(i64, i64, String)> =
             live.select((package_documents::id, package_documents::born, package_documents::terms)).first(self.connection).optional()?;
