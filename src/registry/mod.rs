@@ -31,7 +31,7 @@ mod mend;
 mod mount;
 pub mod patterns;
 mod permission;
-mod prefetch;
+pub(crate) mod prefetch;
 mod proxy;
 pub mod reader;
 pub mod reconcile;

@@ -113,7 +113,7 @@ impl Prefetch {
                 }
             }
         }
-        let mut fetches = futures::stream::iter(files.iter().map(|path| self.bring(path))).buffer_unordered(AT_ONCE);
+        let mut fetches = futures::stream::iter(files.into_iter().map(|path| self.bring(path))).buffer_unordered(AT_ONCE);
         while let Some(outcome) = fetches.next().await {
             match outcome? {
                 Some((file, size)) => count(&mut done, &file, size),
@@ -124,8 +124,8 @@ impl Prefetch {
     }
 
     /// Waits until a file is kept.
-    async fn bring(&self, path: &str) -> Result<Option<(File, u64)>> {
-        let Some(file) = self.reader.entry(&self.repo, path).await? else { return Ok(None) };
+    async fn bring(&self, path: String) -> Result<Option<(File, u64)>> {
+        let Some(file) = self.reader.entry(&self.repo, &path).await? else { return Ok(None) };
         let size = match (file.entry.digest, file.entry.size) {
             (Some(_), Some(size)) => size,
             // It is being fetched: a reader is to be had when that has ended well.

@@ -97,7 +97,10 @@ impl Engine {
         match fetched.status {
             StatusCode::OK => {}
             StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED => return Ok(None),
-            status => return self.without_body(repo, job, Some(kept), &fetched, status).await.map(Some),
+            status => {
+                let answered = checked(job, &fetched, self.now(), StatusCode::NOT_FOUND, None);
+                return self.without_body(repo, job, Some(kept), answered, status).await.map(Some);
+            }
         }
         let Some(path) = fetched.name.as_deref().and_then(|name| repo.format.path_of_name(&job.path, name)) else { return Ok(None) };
         let answered = checked(job, &fetched, self.now(), StatusCode::OK, state);

@@ -95,7 +95,10 @@ impl Engine {
                 self.note_upstream(repo, checked(job, &fetched, self.now(), StatusCode::OK, state)).await?;
                 Ok(Progress::Done(Arc::clone(kept), Source::Cache))
             }
-            (status, _) => self.without_body(repo, job, kept, &fetched, status).await,
+            (status, _) => {
+                let answered = checked(job, &fetched, self.now(), StatusCode::NOT_FOUND, None);
+                self.without_body(repo, job, kept, answered, status).await
+            }
         }
     }
 
@@ -105,7 +108,7 @@ impl Engine {
         repo: &Repo,
         job: &Job,
         kept: Option<&Arc<StoredEntry>>,
-        fetched: &Fetched,
+        answered: UpstreamState,
         status: StatusCode,
     ) -> Result<Progress> {
         let missing = match status {
@@ -120,7 +123,7 @@ impl Engine {
             return Err(Error::bad_gateway(format!("the upstream of {} answered {status}", repo.address())));
         }
         if job.changes() {
-            self.note_upstream(repo, checked(job, fetched, self.now(), StatusCode::NOT_FOUND, None)).await?;
+            self.note_upstream(repo, answered).await?;
         } else {
             self.cache.missing.insert((repo.id(), job.path.clone()), ());
         }
