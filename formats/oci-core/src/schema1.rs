@@ -48,8 +48,11 @@ mod tests {
         let unsigned = "{\n   \"schemaVersion\": 1,\n   \"fsLayers\": []\n}";
         let length = unsigned.len() - 2;
         let protected = format!(r#"{{"formatLength":{length},"formatTail":"{}","time":"2016-01-01T00:00:00Z"}}"#, URL_SAFE_NO_PAD.encode("\n}"));
-        let signed =
-            format!("{},\n   \"signatures\": [{{\"protected\": \"{}\", \"signature\": \"x\"}}]\n}}", &unsigned[..length], URL_SAFE_NO_PAD.encode(protected));
+        let signed = format!(
+            "{},\n   \"signatures\": [{{\"protected\": \"{}\", \"signature\": \"x\"}}]\n}}",
+            unsigned.strip_suffix("\n}").unwrap(),
+            URL_SAFE_NO_PAD.encode(protected)
+        );
         assert_eq!(payload(signed.as_bytes()).as_deref(), Some(unsigned.as_bytes()));
         for other in ["", "{}", unsigned, "{\"signatures\":[]}", "{\"signatures\":[{\"protected\":\"e30\"}]}"] {
             assert_eq!(payload(other.as_bytes()), None, "{other}");
