@@ -8,10 +8,12 @@ mod conformance;
 mod history;
 mod house;
 mod oci;
+mod oci_proxy;
 mod operations;
 mod proxy;
 #[path = "../support/raw.rs"]
 mod raw;
+mod registry;
 #[path = "../support/relay.rs"]
 mod relay;
 #[cfg(test)]
