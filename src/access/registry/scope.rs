@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 const LONGEST_NAME: usize = 512;
 /// Most scopes of one token: a client asks for an image, and for those that it copies from.
 const MOST_SCOPES: usize = 64;
+/// Most bytes of all their names: a token has to fit into a header.
+const MOST_NAMES: usize = 8 * 1024;
 
 /// One scope, in the form that tokens carry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +48,7 @@ impl RegistryScope {
     /// a token may always allow less than was asked for.
     #[must_use]
     pub fn parse_all<'a>(values: impl Iterator<Item = &'a str>) -> Vec<Self> {
-        let mut scopes: Vec<Self> = Vec::new();
+        let (mut scopes, mut bytes): (Vec<Self>, usize) = (Vec::new(), 0);
         for scope in values.flat_map(str::split_whitespace).filter_map(Self::parse).take(MOST_SCOPES) {
             match scopes.iter_mut().find(|known| known.kind == scope.kind && known.name == scope.name) {
                 Some(known) => {
@@ -56,7 +58,13 @@ impl RegistryScope {
                         }
                     }
                 }
-                None => scopes.push(scope),
+                None => {
+                    bytes += scope.name.len();
+                    if bytes > MOST_NAMES {
+                        break;
+                    }
+                    scopes.push(scope);
+                }
             }
         }
         scopes
@@ -161,6 +169,8 @@ mod tests {
         assert_eq!(one[0].actions(), ["pull", "push"]);
         let many = (0..100).map(|number| format!("repository:a{number}:pull")).collect::<Vec<_>>().join(" ");
         assert_eq!(RegistryScope::parse_all([many.as_str()].into_iter()).len(), super::MOST_SCOPES);
+        let long = (0..64).map(|number| format!("repository:{}{number:02}:pull", "a".repeat(500))).collect::<Vec<_>>().join(" ");
+        assert_eq!(RegistryScope::parse_all([long.as_str()].into_iter()).len(), 16, "a token has to fit into a header");
     }
 
     proptest! {
