@@ -20,6 +20,7 @@ pub mod request;
 pub mod route;
 pub mod time;
 pub mod uploads;
+pub mod verify;
 
 pub use accounts::{Accounts, NewToken, Principal, PrincipalKind, TokenInfo, TokenRequest, WebLogin};
 pub use body::{Body, ByteStream};
