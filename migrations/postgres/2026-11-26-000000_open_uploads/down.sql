@@ -1,0 +1,2 @@
+DROP INDEX uploads_repository;
+CREATE INDEX uploads_repository ON uploads (repository_id, principal);
