@@ -48,7 +48,8 @@ fn signatures_by_openssl_are_verified_by_kind_of_key() {
         let public = made.key();
         assert!(public.verifies(scheme, MESSAGE, &signature) && public.verifies_by_any(MESSAGE, &signature), "{options} {how}");
         // No other scheme, message, key or bit will do.
-        let others = [Scheme::EcdsaDer(Hash::Sha512), Scheme::EcdsaFixed(Hash::Sha256), Scheme::RsaPkcs1(Hash::Sha512), Scheme::RsaPss(Hash::Sha256), Scheme::Ed25519];
+        let others =
+            [Scheme::EcdsaDer(Hash::Sha512), Scheme::EcdsaFixed(Hash::Sha256), Scheme::RsaPkcs1(Hash::Sha512), Scheme::RsaPss(Hash::Sha256), Scheme::Ed25519];
         assert!(others.into_iter().filter(|other| *other != scheme).all(|other| !public.verifies(other, MESSAGE, &signature)), "{options}");
         assert!(!public.verifies_by_any(b"something else", &signature));
         assert!(!key(&folder, options).expect(options).key().verifies_by_any(MESSAGE, &signature));

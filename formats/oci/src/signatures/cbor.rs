@@ -126,13 +126,13 @@ mod tests {
         assert_eq!(item.get(&Item::Text("abc".into())), Some(&Item::List(vec![Item::Bytes(vec![0xff]), Item::Tagged(1, Box::new(Item::Integer(100)))])));
         for bad in [
             &[][..],
-            &[0x18, 0x17],                         // 23, longer than it needs to be
-            &[0x01, 0x01],                         // two items
-            &[0xa2, 0x01, 0x01, 0x01, 0x02],       // a key twice
-            &[0x9f, 0xff],                         // an indefinite length
-            &[0xf9, 0x00, 0x00],                   // a floating point number
-            &[0x42, 0x00],                         // cut off
-            &[0x61, 0xff],                         // no UTF-8
+            &[0x18, 0x17],                   // 23, longer than it needs to be
+            &[0x01, 0x01],                   // two items
+            &[0xa2, 0x01, 0x01, 0x01, 0x02], // a key twice
+            &[0x9f, 0xff],                   // an indefinite length
+            &[0xf9, 0x00, 0x00],             // a floating point number
+            &[0x42, 0x00],                   // cut off
+            &[0x61, 0xff],                   // no UTF-8
             &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
             &[0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
             &[0x81; 100],
