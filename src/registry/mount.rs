@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use entrepot_kit::name::DEFAULT_SYSTEM;
-use entrepot_kit::{Action, Address, Kind, Mount, MountFrom, Result, Sha256Digest};
+use entrepot_kit::{Action, Address, Algorithm, Kind, Mount, MountFrom, Result};
 
 use crate::registry::{Context, Engine, Repo, Table};
 use crate::store::model::{CatalogError, NewBlob, NewRow};
@@ -31,6 +31,14 @@ impl Table {
     fn by_id(&self, id: i64) -> Option<&Arc<Repo>> {
         self.iter().find(|repo| repo.id() == id)
     }
+}
+
+/// The digest at the end of a path.
+fn named_digest(tail: &str) -> Option<(Algorithm, Vec<u8>)> {
+    let (name, digits) = tail.rsplit('/').next()?.split_once(':')?;
+    let algorithm = Algorithm::parse(name).filter(|algorithm| matches!(algorithm, Algorithm::Sha256 | Algorithm::Sha512))?;
+    let digest = hex::decode(digits).ok().filter(|digest| digest.len() == algorithm.length())?;
+    Some((algorithm, digest))
 }
 
 /// Where bytes may be taken from.
@@ -63,8 +71,8 @@ impl Engine {
                 vec![Place { repo: Arc::clone(repo), package: package.to_owned(), path: path(package) }]
             }
             None => {
-                let Some(digest) = mount.tail.rsplit_once("sha256:").and_then(|(_, hex)| Sha256Digest::parse_hex(hex)) else { return Ok(Vec::new()) };
-                let holders = self.catalog.holders(digest, MOST_PLACES).await?;
+                let Some((algorithm, digest)) = named_digest(&mount.tail) else { return Ok(Vec::new()) };
+                let holders = self.catalog.holders(algorithm, digest, MOST_PLACES).await?;
                 let place = |(id, package, path): (i64, String, String)| Some(Place { repo: Arc::clone(table.by_id(id)?), package, path });
                 holders.into_iter().filter(|(_, package, holder)| *holder == path(package)).filter_map(place).collect()
             }

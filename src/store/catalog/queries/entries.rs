@@ -161,10 +161,15 @@ pub(crate) fn blob(connection: &mut Conn, digest: Sha256Digest) -> QueryResult<O
     Ok(Some(BlobFacts { digest, size: from_column(size), digests, inline: inline.map(Bytes::from), location }))
 }
 
-/// Live files of packages with these bytes: repository, package and path.
-pub(crate) fn holders(connection: &mut Conn, digest: Sha256Digest, limit: usize) -> QueryResult<Vec<(i64, String, String)>> {
+/// Live files of packages whose bytes have a SHA-256 or SHA-512: repository, package and path.
+pub(crate) fn holders(connection: &mut Conn, algorithm: Algorithm, digest: &[u8], limit: usize) -> QueryResult<Vec<(i64, String, String)>> {
+    let key: Option<Vec<u8>> = match algorithm {
+        Algorithm::Sha512 => blobs::table.filter(blobs::sha512.eq(digest)).select(blobs::digest).first(connection).optional()?,
+        _ => Some(digest.to_vec()),
+    };
+    let Some(key) = key else { return Ok(Vec::new()) };
     let query = entries::table
-        .filter(entries::blob.eq(digest.as_bytes().as_slice()))
+        .filter(entries::blob.eq(key))
         .filter(entries::died.is_null())
         .filter(entries::package.is_not_null())
         .limit(limit_column(limit, MOST))
