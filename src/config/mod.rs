@@ -321,7 +321,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     section.finish();
 
     let systems = declared::systems(&mut reader);
-    let repositories = declared::repositories(&mut reader, checks);
+    let repositories = declared::repositories(&mut reader, file, checks);
     reader.finish();
 
     check::storage(&mut reader, &database.url, &blobs, server.master_key.is_some(), &origins);

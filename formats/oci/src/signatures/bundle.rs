@@ -14,7 +14,7 @@ use super::{BUNDLES, Vouching, signers, text};
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 const STATEMENTS: [&str; 2] = ["https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"];
-const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
+pub(super) const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// What DSSE signs: type and payload with their lengths, so that neither can pass for the other.
 fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {

@@ -6,7 +6,9 @@
 
 mod bundle;
 mod cbor;
+pub(crate) mod gate;
 mod notation;
+pub(crate) mod rule;
 mod simple;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,8 @@ const LARGEST_BUNDLE: u64 = 1 << 20;
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// The types of a Sigstore bundle, version 0.3.
 const BUNDLES: [&str; 2] = ["application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.dev.sigstore.bundle+json;version=0.3"];
+/// The artifact type of cosign's layers as a referrer.
+const COSIGN: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 /// The artifact type of Notation's signatures.
 const NOTATION: &str = "application/vnd.cncf.notary.signature";
 const JWS: &str = "application/jose+json";
