@@ -243,7 +243,7 @@ impl Subject for House {
     }
 
     async fn upstream(&self, repository: &str) -> Result<String, String> {
-        let relay = Relay::to(self.host.parse().map_err(|_| "an address")?).await.map_err(|error| error.to_string())?;
+        let relay = Relay::at("127.0.0.1", self.host.parse().map_err(|_| "an address")?).await.map_err(|error| error.to_string())?;
         let url = format!("http://{}/{SYSTEM}/{repository}/", relay.address);
         self.relays.lock().await.insert(repository.to_owned(), relay);
         Ok(url)

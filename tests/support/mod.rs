@@ -3,6 +3,9 @@
 pub(crate) mod api;
 pub(crate) mod balancer;
 pub(crate) mod clients;
+pub(crate) mod distribution;
+pub(crate) mod engine;
+pub(crate) mod images;
 pub(crate) mod process;
 mod replica;
 pub(crate) mod storage;
