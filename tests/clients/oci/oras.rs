@@ -23,7 +23,10 @@ fn everything(site: &Site) {
     let (artifact, copy) = (site.image("team/secret/things/one"), site.image("images/things/copied"));
     let tagged = format!("{artifact}:v1");
     oras(&["push", PLAIN, &tagged, "--artifact-type", "application/vnd.acme.thing", "thing.bin:application/vnd.acme.part"]).succeeded();
-    let attach = |kind: &str, file: &str, to: &str| digest_in(&oras(&["attach", PLAIN, "--artifact-type", kind, to, file]).succeeded().stdout.replace(to, ""));
+    let attach = |kind: &str, file: &str, to: &str| {
+        let said = oras(&["attach", PLAIN, "--artifact-type", kind, to, file]).succeeded().stdout;
+        digest_in(said.lines().find(|line| line.starts_with("Digest: ")).unwrap())
+    };
     let list = attach("application/vnd.acme.sbom", "sbom.json:application/json", &tagged);
     attach("application/vnd.acme.notes", "notes.md:text/markdown", &tagged);
     // Something that refers to what refers.

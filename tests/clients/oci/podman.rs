@@ -41,17 +41,20 @@ fn builders(site: &Site) {
 
     let buildah = |arguments: &[&str]| home.buildah(arguments);
     let folder = home.image("buildah", &["one", "two", "three"]);
-    let (image, both) = (site.image("team/secret/uploads/built:1"), site.image("team/secret/uploads/both:1"));
-    buildah(&["bud", "--isolation", "chroot", "--layers", "--tag", &image, &folder.display().to_string()]).succeeded();
-    buildah(&["push", INSECURE, &image]).succeeded();
-    assert_eq!(inspect(&home, &image).1.len(), 3);
+    let (image, both) = (site.image("team/secret/uploads/built"), site.image("team/secret/uploads/both:1"));
     buildah(&["manifest", "create", &both]).succeeded();
     for architecture in ["amd64", "arm64"] {
-        buildah(&["manifest", "add", INSECURE, "--arch", architecture, &both, &format!("docker://{image}")]).succeeded();
+        let tagged = format!("{image}:{architecture}");
+        let place = folder.display().to_string();
+        buildah(&["bud", "--isolation", "chroot", "--layers", "--arch", architecture, "--tag", &tagged, &place]).succeeded();
+        buildah(&["push", INSECURE, &tagged]).succeeded();
+        assert_eq!(inspect(&home, &tagged).1.len(), 3);
+        buildah(&["manifest", "add", INSECURE, &both, &format!("docker://{tagged}")]).succeeded();
     }
     buildah(&["manifest", "push", "--all", INSECURE, &both, &format!("docker://{both}")]).succeeded();
     let list = home.skopeo(&["inspect", "--raw", INSECURE, &format!("docker://{both}")]).succeeded().json();
-    assert!(!list["manifests"].as_array().unwrap().is_empty(), "{list}");
+    assert_eq!(list["manifests"].as_array().unwrap().len(), 2, "{list}");
+    buildah(&["rmi", "--all", "--force"]).succeeded();
     buildah(&["pull", INSECURE, &both]).succeeded();
 }
 
