@@ -219,6 +219,13 @@ impl TestServer {
         process::run(command, COMMAND_PATIENCE)
     }
 
+    /// The same beside other things that a test does.
+    pub(crate) async fn command_beside(&self, arguments: &[&str]) -> process::Output {
+        let mut command = self.replicas[0].program();
+        command.args(arguments);
+        tokio::task::spawn_blocking(move || process::run(command, COMMAND_PATIENCE)).await.unwrap()
+    }
+
     /// Asks it to end (`kill -TERM`).
     pub(crate) fn ask_to_end(&self) {
         self.replicas.iter().for_each(Replica::ask_to_end);

@@ -10,6 +10,9 @@ mod docker;
 mod mirror;
 mod oras;
 mod podman;
+mod protocol;
+mod stress;
+mod uploads;
 
 use crate::support::{ADMIN_PASSWORD, TestServer};
 
