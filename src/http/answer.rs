@@ -118,7 +118,9 @@ async fn gzip(document: Arc<Document>) -> Result<Bytes> {
 }
 
 async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'_>, format: &dyn Format, set: &http::HeaderMap) -> Result<HttpResponse> {
-    let etag = file.entry.digest.map(|digest| digest.hex());
+    // A format that names files by a digest of its own says so; else the blob's name is the tag.
+    let said = set.get(http::header::ETAG).and_then(|value| value.to_str().ok()).map(|tag| tag.trim_matches('"').to_owned());
+    let etag = said.or_else(|| file.entry.digest.map(|digest| digest.hex()));
     let last_modified = file.entry.created.http_date();
     builder.insert_header((header::CACHE_CONTROL, asked.cache_control(file.mutable)));
     if let Some(etag) = &etag {

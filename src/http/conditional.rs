@@ -2,13 +2,17 @@
 
 use std::ops::Range;
 
-/// Whether an `If-None-Match` value names the representation: `*`, or one of its tags, compared weakly.
+/// Whether an `If-None-Match` value names the representation: `*`, or one of its tags, compared weakly. Container clients send digests
+/// without quotes.
 pub(crate) fn none_match(header: &str, etags: &[&str]) -> bool {
     header.trim() == "*"
         || header.split(',').any(|candidate| {
             let candidate = candidate.trim();
             let opaque = candidate.strip_prefix("W/").unwrap_or(candidate);
-            opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).is_some_and(|tag| etags.contains(&tag))
+            match opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+                Some(tag) => etags.contains(&tag),
+                None => opaque.contains(':') && etags.contains(&opaque),
+            }
         })
 }
 
@@ -33,7 +37,7 @@ pub(crate) enum Wanted {
     Unsatisfiable,
 }
 
-/// Reads a `Range` header. Malformed ones are ignored, as the specification wants.
+/// Reads a `Range` header. Malformed ones are ignored, as the specification wants; one that ends before it begins cannot be satisfied.
 pub(crate) fn wanted(header: Option<&str>, size: u64) -> Wanted {
     let Some(spec) = header.and_then(|header| header.trim().strip_prefix("bytes=")) else { return Wanted::Whole };
     let Some((first, last)) = spec.trim().split_once('-').filter(|(_, last)| !last.contains(',')) else { return Wanted::Whole };
@@ -46,7 +50,8 @@ pub(crate) fn wanted(header: Option<&str>, size: u64) -> Wanted {
             Some(suffix) => Wanted::Part(size.saturating_sub(suffix)..size),
         },
         (false, open) => match (number(first), if open { Some(u64::MAX) } else { number(last) }) {
-            (Some(first), Some(last)) if first <= last => {
+            (Some(first), Some(last)) if first > last => Wanted::Unsatisfiable,
+            (Some(first), Some(last)) => {
                 if first < size {
                     Wanted::Part(first..last.saturating_add(1).min(size))
                 } else {
@@ -90,7 +95,7 @@ mod tests {
             ("bytes=-0", 10, Wanted::Unsatisfiable),
             ("bytes=0-", 0, Wanted::Unsatisfiable),
             ("bytes=99999999999999999999999-", 10, Wanted::Unsatisfiable),
-            ("bytes=5-4", 10, Wanted::Whole),
+            ("bytes=5-4", 10, Wanted::Unsatisfiable),
             ("bytes=0-1,3-4", 10, Wanted::Whole),
             ("bytes=--1", 10, Wanted::Whole),
             ("bytes=-", 10, Wanted::Whole),

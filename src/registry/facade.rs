@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_kit::{
-    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, DirectParts, Document, Error, Facade, File, Index, Kind, Listing, ListingPage,
-    NewUpload, PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, StageSpec, Staged, Staging,
-    Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
+    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, DirectParts, Document, Entry, Error, Facade, File, Index, Kind, Listing, ListingPage,
+    Mount, NewUpload, PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, StageSpec, Staged,
+    Staging, Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
 };
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -231,6 +231,15 @@ impl Facade for Session {
         Ok(keys)
     }
 
+    async fn stored(&self, path: &str) -> Result<Option<Entry>> {
+        if path.starts_with('/') {
+            return Ok(None);
+        }
+        // From the catalog itself: what is decided by this must be what a commit will find.
+        let at = self.engine.revision(self.repo(), self.view.moment).await?;
+        Ok(self.engine.catalog.entry(self.repo().id(), path, at).await?.map(|stored| stored.entry))
+    }
+
     async fn package(&self, package: &str) -> Result<Option<PackageState>> {
         let at = self.engine.revision(self.repo(), self.view.moment).await?;
         Ok(self.engine.catalog.package(self.repo().id(), package, at).await?)
@@ -267,6 +276,18 @@ impl Facade for Session {
         let engine = Arc::clone(&self.engine);
         let repo = Arc::clone(self.repo());
         self.engine.detached(async move { engine.commit(&repo, commit, births).await }).await
+    }
+
+    async fn keep(&self, birth: Birth) -> Result<()> {
+        self.view.check_writable()?;
+        let Arrival { row, blob } = self.row(birth)?;
+        let (engine, repo, now) = (Arc::clone(&self.engine), self.repo().id(), self.context.now);
+        self.engine.detached(async move { engine.keep_file(repo, row, blob.as_deref(), now).await }).await
+    }
+
+    async fn mount(&self, mount: Mount) -> Result<bool> {
+        self.view.check_writable()?;
+        self.engine.mount(&self.context, self.repo(), mount).await
     }
 
     async fn sign(&self, message: &[u8]) -> Result<Signature> {
@@ -401,6 +422,22 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Stores a file that never changes, without a revision.
+    pub(crate) async fn keep_file(&self, repository: i64, row: NewRow, blob: Option<&StagedBlob>, now: Timestamp) -> Result<()> {
+        let mut rows = [row];
+        for known in [Known::Trusted, Known::BroughtAgain] {
+            if let ([NewRow::Entry { blob: place, .. }], Some(staged)) = (&mut rows, blob) {
+                *place = self.arrive(staged, known).await?;
+            }
+            let [row] = &rows;
+            match self.catalog.keep(repository, row.clone(), now).await {
+                Err(CatalogError::BlobGone(_)) if known == Known::Trusted && blob.is_some() => {}
+                other => return Ok(other?),
+            }
+        }
+        Err(Error::internal("bytes that were brought again are gone again"))
     }
 
     /// The blob of a new entry: bytes that are stored already are not stored again.

@@ -28,6 +28,7 @@ mod hosted;
 pub mod keys;
 mod locks;
 mod mend;
+mod mount;
 mod permission;
 mod proxy;
 pub mod reader;

@@ -3,6 +3,7 @@
 
 use entrepot_format_generic::testing::GenericSpecimen;
 use entrepot_format_npm::testing::NpmSpecimen;
+use entrepot_format_oci::Oci;
 use entrepot_kit::conformance::{CASES, Specimen};
 use futures::future::join_all;
 
@@ -28,6 +29,11 @@ async fn npm_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn generic_conforms() {
     conforms(&GenericSpecimen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oci_conforms() {
+    conforms(&Oci).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -208,6 +208,12 @@ fn options(data: PathBuf) -> Options {
     }
 }
 
+/// Where a repository of the suite is, whose name begins with its format's: what container clients speak to is below `/v2`.
+fn path_of(repository: &str) -> String {
+    let mount = if repository.starts_with("oci-") { "/v2" } else { "" };
+    format!("{mount}/{SYSTEM}/{repository}")
+}
+
 #[async_trait]
 impl Subject for House {
     fn system(&self) -> &str {
@@ -225,7 +231,7 @@ impl Subject for House {
     }
 
     async fn send(&self, repository: &str, ask: Ask) -> Result<Reply, String> {
-        let call = Call { method: ask.method, target: format!("/{SYSTEM}/{repository}/{}", ask.path), headers: ask.headers, body: ask.body };
+        let call = Call { method: ask.method, target: format!("{}/{}", path_of(repository), ask.path), headers: ask.headers, body: ask.body };
         let call = match ask.who {
             Who::Owner => call.signed("alpha-owner", PASSWORD),
             Who::Anonymous => call,
@@ -235,7 +241,7 @@ impl Subject for House {
     }
 
     fn url(&self, repository: &str) -> String {
-        format!("http://{}/{SYSTEM}/{repository}", self.host)
+        format!("http://{}{}", self.host, path_of(repository))
     }
 
     async fn revision(&self, repository: &str) -> Result<u64, String> {
@@ -244,7 +250,7 @@ impl Subject for House {
 
     async fn upstream(&self, repository: &str) -> Result<String, String> {
         let relay = Relay::at("127.0.0.1", self.host.parse().map_err(|_| "an address")?).await.map_err(|error| error.to_string())?;
-        let url = format!("http://{}/{SYSTEM}/{repository}/", relay.address);
+        let url = format!("http://{}{}/", relay.address, path_of(repository));
         self.relays.lock().await.insert(repository.to_owned(), relay);
         Ok(url)
     }

@@ -27,6 +27,11 @@ pub enum Precondition {
         /// The path.
         String,
     ),
+    /// Something lives at the path.
+    EntryLives(
+        /// The path.
+        String,
+    ),
     /// The path leads to this blob.
     EntryIs {
         /// The path.
@@ -56,6 +61,15 @@ pub enum Death {
         /// The path.
         String,
     ),
+    /// Every path of a package below a folder that leads to this blob, and the versions that these belong to.
+    Blob {
+        /// The package.
+        package: String,
+        /// The folder, with a slash at its end.
+        folder: String,
+        /// The blob.
+        digest: Sha256Digest,
+    },
     /// Every path that begins with this prefix, which ends with a slash.
     Folder(
         /// The prefix.
@@ -87,7 +101,7 @@ impl std::fmt::Debug for BlobSource {
 /// What begins with a revision. What lives under the same name is replaced, and its time of publication kept.
 #[derive(Debug, Clone)]
 pub enum Birth {
-    /// A package, or a new state of it.
+    /// A package, or a new state of it; one that has this state already is only noted as changed.
     Package {
         /// Its name.
         package: String,

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use http::Method;
 
 use crate::accounts::{Accounts, Principal};
-use crate::change::{Change, Precondition};
+use crate::change::{Birth, Change, Precondition};
 use crate::digest::{Algorithm, Digests, Sha256Digest};
 use crate::error::{Error, Result};
 use crate::name::Address;
-use crate::records::{Document, File, Index, Kind, Listing, ListingPage, PackageState, ReadSeek, Records, SearchPage, VersionState};
+use crate::records::{Document, Entry, File, Index, Kind, Listing, ListingPage, PackageState, ReadSeek, Records, SearchPage, VersionState};
 use crate::route::Action;
 use crate::time::Timestamp;
 use crate::uploads::Uploads;
@@ -72,6 +72,33 @@ pub trait Staged: Send + Sync {
     /// # Errors
     /// Failures of the store.
     async fn reader(&self) -> Result<Box<dyn ReadSeek>>;
+}
+
+/// Bytes that some package has already, for another one: the path here is the package and `tail`, and so it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The package that has them; `None`: whichever the caller may read.
+    pub from: Option<MountFrom>,
+    /// The package here.
+    pub package: String,
+    /// What follows the package in the path: `/blobs/sha256:…`.
+    pub tail: String,
+}
+
+/// Where a mount takes its bytes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountFrom {
+    /// A package of this repository.
+    Package(
+        /// Its name.
+        String,
+    ),
+    /// A name below the registry's root, as clients write it: `{system}/{repository}/{package}`, or `{repository}/{package}` of the
+    /// default system.
+    Name(
+        /// The name.
+        String,
+    ),
 }
 
 /// A question to upstream registries beyond documents and files: search, advisories, keys.
@@ -155,6 +182,10 @@ pub trait Facade: Send + Sync {
     /// The public keys of signatures made here.
     async fn verification_keys(&self) -> Result<Vec<VerificationKey>>;
 
+    /// What is known of a hosted file, without its bytes.
+    async fn stored(&self, _path: &str) -> Result<Option<Entry>> {
+        Err(Error::not_implemented("what is known of files cannot be asked here"))
+    }
     /// The state of a hosted package.
     async fn package(&self, package: &str) -> Result<Option<PackageState>>;
     /// A hosted version, live or deleted.
@@ -166,6 +197,14 @@ pub trait Facade: Send + Sync {
     async fn stage(&self, spec: StageSpec) -> Result<Box<dyn Staging>>;
     /// Applies a change; returns the new revision. 409 when a precondition does not hold.
     async fn commit(&self, change: Change) -> Result<u64>;
+    /// Stores a file that never changes, without a revision. What lives at the path stays.
+    async fn keep(&self, _birth: Birth) -> Result<()> {
+        Err(Error::not_implemented("files are not kept here without a revision"))
+    }
+    /// Gives a package bytes that another one has; `false` when there are none that the caller may read.
+    async fn mount(&self, _mount: Mount) -> Result<bool> {
+        Ok(false)
+    }
     /// Signs with the repository's key.
     async fn sign(&self, message: &[u8]) -> Result<Signature>;
     /// The caller's uploads in several requests.
@@ -279,6 +318,14 @@ impl<A: Access> Repository<A> {
     #[must_use]
     pub fn accounts(&self) -> &dyn Accounts {
         self.facade.accounts()
+    }
+
+    /// What is known of a hosted file, without its bytes and without a right to read those.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn stored(&self, path: &str) -> Result<Option<Entry>> {
+        self.facade.stored(path).await
     }
 
     /// The state of a hosted package; `None` for one that is not there or was deleted.
@@ -414,6 +461,24 @@ macro_rules! writing {
             /// 409 when a precondition does not hold; 405 in a group or proxy.
             pub async fn commit(&self, change: Change) -> Result<u64> {
                 self.facade.commit(change).await
+            }
+
+            /// Stores a file that never changes (its path names its digest, say) once it is durable, without a revision: nothing else
+            /// becomes visible by it. What lives at the path stays.
+            ///
+            /// # Errors
+            /// 405 in a group or proxy.
+            pub async fn keep(&self, birth: Birth) -> Result<()> {
+                self.facade.keep(birth).await
+            }
+
+            /// Gives a package bytes that another one has, perhaps of another repository; `false` when there are none that the caller
+            /// may read, which looks the same.
+            ///
+            /// # Errors
+            /// Failures of the store; 405 in a group or proxy.
+            pub async fn mount(&self, mount: Mount) -> Result<bool> {
+                self.facade.mount(mount).await
             }
 
             /// Changes a package from the state in which it is: reads it, lets `plan` decide, and commits on the condition

@@ -71,6 +71,11 @@ pub trait Format: Send + Sync + 'static {
     /// The routes, first match first. A request without a route gets no answer.
     fn routes(&self) -> RouteTable;
 
+    /// The routes below `/v2/`, the registry interface of container clients; empty for formats that these do not speak to.
+    fn registry_routes(&self) -> RouteTable {
+        RouteTable(&[])
+    }
+
     /// The pieces of index documents that a version contributes, from what its client published.
     ///
     /// # Errors

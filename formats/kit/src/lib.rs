@@ -27,8 +27,8 @@ pub use change::{Birth, BlobSource, Change, Death, Precondition};
 pub use digest::{Algorithm, Digests, Hasher, Sha256Digest};
 pub use error::{Error, Result};
 pub use facade::{
-    Access, Delete, Facade, Grant, Manage, Overwrite, Publish, Question, Read, Repository, Resource, SignIn, Signature, StageSpec, Staged, Staging,
-    UpstreamAnswer, VerificationKey,
+    Access, Delete, Facade, Grant, Manage, Mount, MountFrom, Overwrite, Publish, Question, Read, Repository, Resource, SignIn, Signature, StageSpec, Staged,
+    Staging, UpstreamAnswer, VerificationKey,
 };
 pub use format::{Format, Located, Snippet, UpstreamIndex, UpstreamPath};
 pub use limit::LimitedReader;

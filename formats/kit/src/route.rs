@@ -81,7 +81,8 @@ impl Handler {
 ///
 /// Templates are segments joined by slashes; a segment is a literal, a literal with a capture behind it
 /// (`org.couchdb.user:{name}`), a capture of one segment (`{version}`), a capture that also takes `@scope/name` in one
-/// segment or in two (`{@package}`), or, last, a capture of all that is left, which may be nothing (`{path..}`).
+/// segment or in two (`{@package}`), or a capture of all that is left (`{path..}`). The last may take nothing where it ends the
+/// template; where parts follow (`{image..}/tags/list`), those take their segments from the right, and it takes at least one.
 #[derive(Clone)]
 pub struct Route {
     /// A short name for logs and metrics.
@@ -177,13 +178,18 @@ fn split_capture(part: &'static str) -> Part {
 fn matches(template: &'static str, segments: &[String]) -> Option<Captures> {
     let mut left = segments;
     let mut captures = Captures::default();
-    for part in template.split('/').filter(|part| !part.is_empty()) {
+    let mut parts = template.split('/').filter(|part| !part.is_empty());
+    while let Some(part) = parts.next() {
         if let Part::Rest(name) = split_capture(part) {
-            if left.iter().any(|segment| segment.contains('/')) {
+            let behind = parts.clone().count();
+            let taken = left.len().checked_sub(behind).filter(|taken| behind == 0 || *taken > 0)?;
+            let (rest, right) = left.split_at_checked(taken)?;
+            if rest.iter().any(|segment| segment.contains('/')) {
                 return None;
             }
-            captures.0.push((name, left.join("/")));
-            return Some(captures);
+            captures.0.push((name, rest.join("/")));
+            left = right;
+            continue;
         }
         let (segment, rest) = left.split_first()?;
         left = rest;
@@ -241,5 +247,9 @@ mod tests {
         assert_eq!(capture("{path..}", "a/b/c", "path").as_deref(), Some("a/b/c"));
         assert_eq!(capture("{path..}", "a%2fb", "path"), None);
         assert_eq!(capture("x/{one}", "x/a/b", "one"), None);
+        assert_eq!(capture("{image..}/tags/list", "a/tags/list/tags/list", "image").as_deref(), Some("a/tags/list"));
+        assert_eq!(capture("{image..}/blobs/{digest}", "a/blobs/blobs/x", "image").as_deref(), Some("a/blobs"));
+        assert_eq!(capture("{image..}/tags/list", "tags/list", "image"), None, "an image has a name");
+        assert_eq!(capture("{image..}/tags/list", "a%2fb/tags/list", "image"), None);
     }
 }

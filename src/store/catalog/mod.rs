@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entrepot_kit::accounts::Tags;
-use entrepot_kit::{Listing, ListingPage, PackageState, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp, VersionState};
+use entrepot_kit::{Algorithm, Listing, ListingPage, PackageState, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp, VersionState};
 
 use crate::store::model::{
     AuditFilter, AuditRow, BlobFacts, CatalogError, Commit, KeyRow, NewRepository, NewRow, NewWebLogin, PolicyRow, PrincipalRow, RepositoryRow, RevisionRow,
@@ -308,6 +308,11 @@ impl Catalog {
     /// Keeps an immutable file of an upstream without a revision. What lives at that path wins, quietly.
     pub async fn keep(&self, repository: i64, row: NewRow, now: Timestamp) -> Result<()> {
         forward!(self.write(commit::keep, repository, &row, now))
+    }
+
+    /// Live files of packages whose bytes have this SHA-256 or SHA-512: repository, package and path.
+    pub async fn holders(&self, algorithm: Algorithm, digest: Vec<u8>, limit: usize) -> Result<Vec<(i64, String, String)>> {
+        forward!(self.read(entries::holders, algorithm, &digest, limit))
     }
 
     /// What the upstream of a proxy said of a path.

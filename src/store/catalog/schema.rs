@@ -49,7 +49,7 @@ diesel::table! {
 diesel::table! {
     blobs (digest) {
         digest -> Binary, size -> BigInt, digests -> Text, inline -> Nullable<Binary>, created -> BigInt, location -> Nullable<Text>,
-        condemned -> Nullable<BigInt>, damaged -> Nullable<BigInt>,
+        condemned -> Nullable<BigInt>, damaged -> Nullable<BigInt>, sha512 -> Nullable<Binary>,
     }
 }
 diesel::table! {

@@ -96,6 +96,7 @@ pub const BLOBS: Table = table(
         optional(text("location")),
         optional(number("condemned")),
         optional(number("damaged")),
+        optional(bytes("sha512")),
     ],
 );
 

@@ -5,15 +5,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use entrepot_kit::{Body, Error, NewUpload, Result, Timestamp, Upload};
+use moka::sync::Cache;
 use parking_lot::Mutex;
 
-use super::{LIFETIME, MOST, Owner, UploadStore, busy, elsewhere, no_such_upload, over, random_id, too_many};
+use super::{COMMITTED_LIFETIME, LIFETIME, MOST, Owner, UploadStore, busy, elsewhere, no_such_upload, over, random_id, too_many};
 use crate::store::blobs::{BlobStore, BlobWriter, StagedBlob, WriteSpec};
+
+/// Uploads that were committed and are remembered.
+const MOST_COMMITTED: u64 = 20_000;
 
 /// Uploads in the memory of this process, their bytes in the blob store's staging.
 pub struct LocalUploads {
     blobs: Arc<dyn BlobStore>,
+    /// What is under way.
     sessions: Mutex<HashMap<String, Session>>,
+    /// What was committed a while ago, so that a client whose answer was lost learns it.
+    done: Cache<String, (Owner, Upload)>,
 }
 
 struct Session {
@@ -22,7 +29,6 @@ struct Session {
     limit: u64,
     touched: Timestamp,
     offset: u64,
-    committed: bool,
     /// Held by the request that continues the upload.
     bytes: Arc<tokio::sync::Mutex<Bytes>>,
 }
@@ -36,7 +42,7 @@ enum Bytes {
 
 impl Session {
     fn told(&self, id: &str) -> Upload {
-        Upload { id: id.to_owned(), offset: self.offset, data: self.data.clone(), expires: self.touched.plus(LIFETIME), committed: self.committed }
+        Upload { id: id.to_owned(), offset: self.offset, data: self.data.clone(), expires: self.touched.plus(LIFETIME), committed: false }
     }
 }
 
@@ -44,7 +50,9 @@ impl LocalUploads {
     /// No uploads yet.
     #[must_use]
     pub fn new(blobs: Arc<dyn BlobStore>) -> Self {
-        Self { blobs, sessions: Mutex::default() }
+        let remembered_for = std::time::Duration::from_millis(COMMITTED_LIFETIME.unsigned_abs());
+        let done = Cache::builder().max_capacity(MOST_COMMITTED).time_to_live(remembered_for).build();
+        Self { blobs, sessions: Mutex::default(), done }
     }
 
     fn with<T>(&self, owner: &Owner, id: &str, now: Timestamp, look: impl FnOnce(&mut Session) -> T) -> Result<T> {
@@ -61,10 +69,10 @@ impl UploadStore for LocalUploads {
         let writer = self.blobs.writer(WriteSpec { algorithms: new.algorithms, limit }).await?;
         let bytes = Arc::new(tokio::sync::Mutex::new(Bytes::Coming(writer)));
         let id = random_id()?;
-        let session = Session { owner: owner.clone(), data: new.data, limit, touched: now, offset: 0, committed: false, bytes };
+        let session = Session { owner: owner.clone(), data: new.data, limit, touched: now, offset: 0, bytes };
         let upload = session.told(&id);
         let mut sessions = self.sessions.lock();
-        if sessions.values().filter(|session| session.owner == *owner && !session.committed).count() >= MOST {
+        if sessions.values().filter(|session| session.owner == *owner).count() >= MOST {
             return Err(too_many());
         }
         sessions.insert(id, session);
@@ -72,6 +80,9 @@ impl UploadStore for LocalUploads {
     }
 
     async fn find(&self, owner: &Owner, id: &str, now: Timestamp) -> Result<Upload> {
+        if let Some((_, upload)) = self.done.get(id).filter(|(of, _)| of == owner) {
+            return Ok(upload);
+        }
         self.with(owner, id, now, |session| session.told(id))
     }
 
@@ -126,11 +137,15 @@ impl UploadStore for LocalUploads {
     }
 
     async fn committed(&self, owner: &Owner, id: &str, now: Timestamp) -> Result<()> {
-        self.with(owner, id, now, |session| session.committed = true)
+        let upload = Upload { committed: true, expires: now.plus(COMMITTED_LIFETIME), ..self.find(owner, id, now).await? };
+        self.done.insert(id.to_owned(), (owner.clone(), upload));
+        self.sessions.lock().remove(id);
+        Ok(())
     }
 
     async fn cancel(&self, owner: &Owner, id: &str, now: Timestamp) -> Result<()> {
-        self.with(owner, id, now, |_| ())?;
+        self.find(owner, id, now).await?;
+        self.done.invalidate(id);
         self.sessions.lock().remove(id);
         Ok(())
     }

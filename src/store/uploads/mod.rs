@@ -17,6 +17,8 @@ pub use shared::SharedUploads;
 
 /// An upload that nobody continues for so long is forgotten, in milliseconds.
 pub const LIFETIME: i64 = 24 * 60 * 60 * 1000;
+/// One whose bytes were committed is remembered so long, in milliseconds: a client whose answer was lost asks again soon.
+pub const COMMITTED_LIFETIME: i64 = 10 * 60 * 1000;
 /// Unfinished uploads of one principal in one repository.
 pub const MOST: usize = 1000;
 

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use entrepot_kit::{Body, DirectParts, Error, Hasher, NewUpload, Result, Timestamp, Upload};
 use serde::{Deserialize, Serialize};
 
-use super::{LIFETIME, MOST, Owner, UploadStore, elsewhere, no_such_upload, over, random_id, too_many};
+use super::{COMMITTED_LIFETIME, LIFETIME, MOST, Owner, UploadStore, elsewhere, no_such_upload, over, random_id, too_many};
 use crate::store::blobs::{INLINE_LIMIT, ObjectParts, PartStore, StagedBlob};
 use crate::store::catalog::Catalog;
 use crate::store::model::{BlobFacts, BlobPlace, UploadRow};
@@ -292,7 +292,7 @@ impl UploadStore for SharedUploads {
         self.remove_bytes(&session).await?;
         (session.state.committed, session.row.open, session.row.location) = (true, false, None);
         session.row.tail = Bytes::new();
-        self.advance(&mut session, now).await
+        self.advance(&mut session, now.plus(COMMITTED_LIFETIME - LIFETIME)).await
     }
 
     async fn direct_parts(&self, owner: &Owner, id: &str, length: u64, numbers: RangeInclusive<u32>, now: Timestamp) -> Result<DirectParts> {

@@ -187,6 +187,7 @@ impl Facade for Memory {
         for precondition in &change.preconditions {
             let holds = match precondition {
                 Precondition::EntryAbsent(path) => !state.files.contains_key(path),
+                Precondition::EntryLives(path) => state.files.contains_key(path),
                 Precondition::EntryIs { path, digest } => state.files.get(path).is_some_and(|(content, _)| Sha256Digest::of(content) == *digest),
                 Precondition::PackageAt { .. } | Precondition::VersionNew { .. } => false,
             };
@@ -198,7 +199,7 @@ impl Facade for Memory {
             match death {
                 Death::Entry(path) => drop(state.files.remove(&path)),
                 Death::Folder(prefix) => state.files.retain(|path, _| !path.starts_with(&prefix)),
-                Death::Package(_) | Death::Version { .. } => return unused(),
+                Death::Package(_) | Death::Version { .. } | Death::Blob { .. } => return unused(),
             }
         }
         for birth in change.births {

@@ -230,7 +230,7 @@ impl State {
                     !self.versions.get(package).is_some_and(|versions| versions.iter().any(|state| state.version == *version))
                 }
                 Precondition::EntryAbsent(path) => !self.entries.contains_key(path),
-                Precondition::EntryIs { .. } => false,
+                Precondition::EntryLives(_) | Precondition::EntryIs { .. } => false,
             };
             if !holds {
                 return Err(Error::conflict("a precondition does not hold"));
@@ -251,7 +251,7 @@ impl State {
                     self.versions.entry(package.clone()).or_default().iter_mut().filter(|state| state.version == *version).for_each(|state| state.live = false);
                     self.entries.retain(|_, (entry, _)| (entry.package.as_ref(), entry.version.as_ref()) != (Some(package), Some(version)));
                 }
-                Death::Entry(_) | Death::Folder(_) => unreachable!("npm does not delete files alone"),
+                Death::Entry(_) | Death::Folder(_) | Death::Blob { .. } => unreachable!("npm does not delete files alone"),
             }
         }
         for birth in &change.births {

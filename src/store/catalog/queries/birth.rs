@@ -1,7 +1,7 @@
 //! What begins with a revision: packages, versions, entries and their blobs.
 
 use diesel::prelude::*;
-use entrepot_kit::{Digests, Fragment};
+use entrepot_kit::{Algorithm, Digests, Fragment};
 
 use super::commit::Change;
 use super::{Conn, entries as paths, search, verify};
@@ -63,6 +63,7 @@ fn insert_blob(connection: &mut Conn, facts: &BlobFacts, now: i64) -> QueryResul
                 blobs::inline.eq(facts.inline.as_deref()),
                 blobs::location.eq(&facts.location),
                 blobs::created.eq(now),
+                blobs::sha512.eq(digests.get(Algorithm::Sha512)),
             ))
             .on_conflict(blobs::digest)
             .do_nothing()
@@ -99,7 +100,8 @@ fn add_digests(connection: &mut Conn, key: &[u8], digests: &Digests) -> QueryRes
         for algorithm in missing {
             known.insert(algorithm, digests.get(algorithm).unwrap_or_default().to_vec());
         }
-        diesel::update(blobs::table.find(key)).set(blobs::digests.eq(to_json(&known)?)).execute(connection)?;
+        let sha512 = known.get(Algorithm::Sha512);
+        diesel::update(blobs::table.find(key)).set((blobs::digests.eq(to_json(&known)?), blobs::sha512.eq(sha512))).execute(connection)?;
     }
     Ok(true)
 }
@@ -163,6 +165,15 @@ impl Change<'_> {
         let id = self.identify(package)?;
         let kept = search::kept_terms(terms);
         let terms = to_json(&kept)?;
+        let same = package_documents::table
+            .filter(package_documents::package_id.eq(id))
+            .filter(package_documents::died.is_null())
+            .filter(package_documents::terms.eq(&terms))
+            .filter(package_documents::document.eq(document));
+        if same.select(package_documents::id).first::<i64>(self.connection).optional()?.is_some() {
+            self.touch(package);
+            return Ok(());
+        }
         let live = package_documents::table.filter(package_documents::package_id.eq(id)).filter(package_documents::died.is_null());
         let living: Option<(i64, i64, String)> =
             live.select((package_documents::id, package_documents::born, package_documents::terms)).first(self.connection).optional()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use diesel::prelude::*;
-use entrepot_kit::{Death, Precondition, Timestamp};
+use entrepot_kit::{Death, Precondition, Sha256Digest, Timestamp};
 
 use super::{Conn, birth, entries as paths, packages as names, repositories, restore, search};
 use crate::store::catalog::convert::{from_column, sha256};
@@ -97,6 +97,11 @@ impl Change<'_> {
                     return Err(QueryError::conflict(format!("there is a file at {path:?} already")));
                 }
             }
+            Precondition::EntryLives(path) => {
+                if paths::living(self.connection, self.repository, path)?.is_none() {
+                    return Err(QueryError::conflict(format!("there is no file at {path:?} any more")));
+                }
+            }
             Precondition::EntryIs { path, digest } => {
                 let living = paths::living(self.connection, self.repository, path)?;
                 let actual = living.map(|living| sha256(&living.blob)).transpose()?;
@@ -121,6 +126,7 @@ impl Change<'_> {
                 }
                 Ok(())
             }
+            Death::Blob { package, folder, digest } => self.end_blob(package, folder, *digest),
             Death::Folder(prefix) => self.end_folder(prefix),
         }
     }
@@ -157,6 +163,25 @@ impl Change<'_> {
             .filter(entries::died.is_null());
         ended += diesel::update(live).set(entries::died.eq(self.revision)).execute(self.connection)?;
         if ended > 0 {
+            self.touch(package);
+        }
+        Ok(())
+    }
+
+    fn end_blob(&mut self, package: &str, folder: &str, digest: Sha256Digest) -> QueryResult<()> {
+        let living = entries::table
+            .filter(entries::blob.eq(digest.as_bytes().as_slice()))
+            .filter(entries::repository_id.eq(self.repository))
+            .filter(entries::package.eq(package))
+            .filter(entries::path.gt(folder.to_owned()))
+            .filter(entries::path.lt(paths::behind_folder(folder)))
+            .filter(entries::died.is_null());
+        let rows: Vec<(i64, Option<String>)> = living.select((entries::id, entries::version)).load(self.connection)?;
+        for (id, version) in rows {
+            paths::end(self.connection, id, self.revision)?;
+            if let Some(version) = version {
+                self.end_version(package, &version)?;
+            }
             self.touch(package);
         }
         Ok(())

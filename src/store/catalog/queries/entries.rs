@@ -94,7 +94,7 @@ fn rows(connection: &mut Conn, repository: i64, from: &From, end: &str, limit: u
 }
 
 /// What follows everything below a folder, whose path ends with a slash: `0` is the character behind the slash.
-fn behind_folder(folder: &str) -> String {
+pub(super) fn behind_folder(folder: &str) -> String {
     format!("{}0", folder.strip_suffix('/').unwrap_or(folder))
 }
 
@@ -159,6 +159,22 @@ pub(crate) fn blob(connection: &mut Conn, digest: Sha256Digest) -> QueryResult<O
     let mut digests: Digests = from_json("digests of a blob", &digests)?;
     digests.insert(Algorithm::Sha256, digest.as_bytes().to_vec());
     Ok(Some(BlobFacts { digest, size: from_column(size), digests, inline: inline.map(Bytes::from), location }))
+}
+
+/// Live files of packages whose bytes have a SHA-256 or SHA-512: repository, package and path.
+pub(crate) fn holders(connection: &mut Conn, algorithm: Algorithm, digest: &[u8], limit: usize) -> QueryResult<Vec<(i64, String, String)>> {
+    let key: Option<Vec<u8>> = match algorithm {
+        Algorithm::Sha512 => blobs::table.filter(blobs::sha512.eq(digest)).select(blobs::digest).first(connection).optional()?,
+        _ => Some(digest.to_vec()),
+    };
+    let Some(key) = key else { return Ok(Vec::new()) };
+    let query = entries::table
+        .filter(entries::blob.eq(key))
+        .filter(entries::died.is_null())
+        .filter(entries::package.is_not_null())
+        .limit(limit_column(limit, MOST))
+        .select((entries::repository_id, entries::package.assume_not_null(), entries::path));
+    Ok(query.load(connection)?)
 }
 
 /// Where the bytes of a blob lie; `None` when there is no such blob.

@@ -1,0 +1,10 @@
+//! Extensions of the protocol: none yet, said in the way that clients ask.
+
+use entrepot_kit::{Response, Result};
+use http::StatusCode;
+use serde_json::json;
+
+/// `GET …/_oci/ext/discover`.
+pub(crate) fn discover() -> Result<Response> {
+    Response::json(StatusCode::OK, &json!({ "extensions": [] }))
+}

@@ -1,0 +1,61 @@
+//! The OCI format: container images and any other artifact, by the OCI distribution specification 1.1 and what its main branch has added.
+//!
+//! An image is a package. Its files lie at the paths of the protocol: `{image}/blobs/{digest}`, `{image}/manifests/{digest}` and
+//! `{image}/manifests/{tag}`; a tag is a version of the package as well. What refers to a manifest is found below
+//! `{image}/referrers/{subject}/`, and the indexes that name one below `{image}/parents/{child}/`.
+
+mod handler;
+mod layout;
+mod route;
+mod settings;
+pub mod testing;
+
+use entrepot_kit::{BaseUrl, Error, Format, Result, RouteTable, Snippet};
+
+/// The OCI format.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Oci;
+
+impl Format for Oci {
+    fn id(&self) -> &'static str {
+        "oci"
+    }
+
+    fn routes(&self) -> RouteTable {
+        RouteTable(&[])
+    }
+
+    fn registry_routes(&self) -> RouteTable {
+        RouteTable(&route::ROUTES)
+    }
+
+    fn package_of(&self, path: &str) -> Option<String> {
+        layout::image_of(path).map(str::to_owned)
+    }
+
+    fn render_error(&self, error: &Error) -> (&'static str, bytes::Bytes) {
+        entrepot_oci_core::render_error(error)
+    }
+
+    fn setting_names(&self) -> &'static [&'static str] {
+        &settings::NAMES
+    }
+
+    fn check_settings(&self, settings: &serde_json::Value) -> Result<()> {
+        settings::check(settings)
+    }
+
+    fn snippets(&self, base: &BaseUrl) -> Vec<Snippet> {
+        let host = base.origin.split_once("://").map_or(base.origin.as_str(), |(_, host)| host);
+        let repository = format!("{host}{}", base.path.strip_prefix("/v2").unwrap_or(&base.path));
+        let snippet = |title: &str, text: String| Snippet { title: title.to_owned(), text };
+        vec![
+            snippet("docker: sign in", format!("docker login --username NAME {host}")),
+            snippet("docker: push", format!("docker tag IMAGE:TAG {repository}/IMAGE:TAG\ndocker push {repository}/IMAGE:TAG")),
+            snippet("docker: pull", format!("docker pull {repository}/IMAGE:TAG")),
+            snippet("skopeo: copy", format!("skopeo copy docker://SOURCE docker://{repository}/IMAGE:TAG")),
+            snippet("oras: any artifact", format!("oras push {repository}/ARTIFACT:TAG FILE")),
+            snippet("helm: a chart", format!("helm push CHART.tgz oci://{repository}")),
+        ]
+    }
+}
