@@ -28,8 +28,11 @@ mod hosted;
 pub mod keys;
 mod locks;
 mod mend;
+mod mirrors;
 mod mount;
+pub mod patterns;
 mod permission;
+pub(crate) mod prefetch;
 mod proxy;
 pub mod reader;
 pub mod reconcile;
@@ -83,7 +86,7 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// Detached work that has not ended.
     detached: Arc<AtomicUsize>,
-    keys: keys::Keys,
+    pub(crate) keys: Arc<keys::Keys>,
     table: RwLock<Arc<Table>>,
     /// The catalog's epoch that the table was built at, or later.
     table_epoch: AtomicU64,
@@ -96,6 +99,8 @@ pub struct Engine {
     fills: fill::Fills,
     /// Upstream indexes in memory at the same time: each may have tens of megabytes.
     indexes: tokio::sync::Semaphore,
+    /// Prefetches that may run.
+    prefetches: Arc<tokio::sync::Semaphore>,
     /// Work that must outlive a request (commits, fills) runs here, never on a web worker that may drop it.
     runtime: Handle,
 }
@@ -106,10 +111,12 @@ impl Engine {
     /// # Errors
     /// Failures of the catalog.
     pub async fn new(parts: Parts) -> Result<Arc<Self>> {
+        let keys = Arc::new(keys::Keys::new(parts.catalog.clone(), parts.master_key));
+        parts.access.use_keys(Arc::clone(&keys));
         let engine = Arc::new(Self {
             metrics: Metrics::new((parts.clock)()),
             detached: Arc::default(),
-            keys: keys::Keys::new(parts.catalog.clone(), parts.master_key),
+            keys,
             catalog: parts.catalog,
             blobs: parts.blobs,
             uploads: parts.uploads,
@@ -125,6 +132,7 @@ impl Engine {
             locks: locks::KeyedLocks::default(),
             fills: fill::Fills::default(),
             indexes: tokio::sync::Semaphore::new(4),
+            prefetches: Arc::new(tokio::sync::Semaphore::new(prefetch::AT_ONCE)),
             runtime: Handle::current(),
         });
         engine.reload().await?;
@@ -249,6 +257,9 @@ impl Engine {
         let begun = Instant::now();
         let outcome = upstream.fetch(fetch).await;
         self.metrics.asked(&outcome, begun.elapsed());
+        if let Some(allowance) = upstream.allowance() {
+            self.metrics.allowance(upstream.settings().namespace(), allowance);
+        }
         Ok(outcome?)
     }
 

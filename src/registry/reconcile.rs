@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entrepot_kit::accounts::Tags;
+use entrepot_kit::name::DEFAULT_SYSTEM;
 use entrepot_kit::{Address, Error, Format, Kind, Result, SystemName, Timestamp};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use crate::registry::patterns::Patterns;
 use crate::registry::rules::Rules;
-use crate::registry::table::{REDIRECT_DOWNLOADS, members, upstream_settings};
+use crate::registry::table::{NAMESPACE, REDIRECT_DOWNLOADS, check_namespace, members, upstream_settings};
 use crate::store::catalog::Catalog;
 use crate::store::model::NewRepository;
 
@@ -52,7 +54,14 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
     Rules::from_settings(&settings).map_err(named)?;
     let misplaced = |field: &str, kind: &str| named(Error::bad_request(format!("{field} belongs to a {kind} repository")));
     match wanted.kind {
-        Kind::Proxy => drop(upstream_settings(&settings).map_err(named)?),
+        Kind::Proxy => {
+            let upstream = upstream_settings(&settings).map_err(named)?;
+            if let Some(spoken) = upstream.preset_format().filter(|spoken| *spoken != wanted.format) {
+                return Err(named(Error::bad_request(format!("upstream.preset: that registry speaks {spoken}, not {}", wanted.format))));
+            }
+            Patterns::from_settings(&settings).map_err(named)?;
+        }
+        _ if settings.get("patterns").is_some() => return Err(misplaced("patterns", "proxy")),
         _ if settings.get("upstream").is_some() => return Err(misplaced("upstream", "proxy")),
         _ => {}
     }
@@ -67,13 +76,29 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
     if settings.get(REDIRECT_DOWNLOADS).is_some_and(|setting| !setting.is_boolean()) {
         return Err(named(Error::bad_request(format!("{REDIRECT_DOWNLOADS} is true or false"))));
     }
+    check_namespace(&settings).map_err(named)?;
     let own: Map<String, Value> = wanted
         .settings
         .iter()
-        .filter(|(name, _)| !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to" | REDIRECT_DOWNLOADS))
+        .filter(|(name, _)| !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to" | "patterns" | NAMESPACE | REDIRECT_DOWNLOADS))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     format.check_settings(&Value::Object(own)).map_err(named)
+}
+
+/// What is declared and what was made through the API may not make a name below `/v2/` ambiguous.
+///
+/// # Errors
+/// 400 naming the system and the repository of the default system that share a name.
+fn check_names(systems: &[SystemName], repositories: &[Address]) -> Result<()> {
+    let shared = |address: &&Address| address.system.as_str() == DEFAULT_SYSTEM && systems.iter().any(|system| system.as_str() == address.repository.as_str());
+    match repositories.iter().find(shared) {
+        None => Ok(()),
+        Some(address) => Err(Error::bad_request(format!(
+            "the repository {address} and the system {} have one name: a system and a repository of {DEFAULT_SYSTEM} may not share a name; take another",
+            address.repository
+        ))),
+    }
 }
 
 /// Creates what is declared and missing, updates what is declared and there, and frees what is no longer declared for changes
@@ -94,6 +119,9 @@ pub async fn reconcile(catalog: &Catalog, systems: &[DeclaredSystem], repositori
 
 async fn reconcile_once(catalog: &Catalog, systems: &[DeclaredSystem], repositories: &[Wanted], now: Timestamp) -> Result<()> {
     let stored: Vec<_> = catalog.systems().await?;
+    let all_systems: Vec<_> = stored.iter().map(|row| row.name.clone()).chain(systems.iter().map(|system| system.name.clone())).collect();
+    let stored_addresses = catalog.repositories().await?.into_iter().map(|row| row.address);
+    check_names(&all_systems, &stored_addresses.chain(repositories.iter().map(|wanted| wanted.address.clone())).collect::<Vec<_>>())?;
     for system in systems {
         match stored.iter().find(|row| row.name == system.name) {
             None => drop(catalog.create_system(system.name.clone(), system.tags.clone(), true, now).await?),

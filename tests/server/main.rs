@@ -7,10 +7,12 @@ mod care;
 mod conformance;
 mod history;
 mod house;
+mod oci_proxy;
 mod operations;
 mod proxy;
 #[path = "../support/raw.rs"]
 mod raw;
+mod registry;
 #[path = "../support/relay.rs"]
 mod relay;
 #[cfg(test)]
