@@ -8,6 +8,7 @@ mod handler;
 mod layout;
 mod route;
 mod settings;
+mod signatures;
 pub mod testing;
 mod upstream;
 
