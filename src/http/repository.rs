@@ -134,7 +134,8 @@ fn within(caller: &Caller, table: &Table, place: &Place, needs: &[Need]) -> Resu
         for (repo, image) in here.into_iter().chain(table.named(name)) {
             let members = repo.leaves.iter().flat_map(|leaf| leaf.through.iter().chain([&leaf.repo]));
             for repo in std::iter::once(repo).chain(members) {
-                reach.push(Reach { address: repo.address().clone(), image: image.to_owned(), scope: scope.clone() });
+                let names = [image.to_owned(), repo.full_name(image).into_owned()];
+                reach.extend(names.map(|image| Reach { address: repo.address().clone(), image, scope: scope.clone() }));
             }
         }
     }
@@ -226,7 +227,7 @@ impl Incoming<'_> {
             }
         };
         known.found(self.request, route, &format);
-        let package = route.package.map(|name| captures.get(name).to_owned());
+        let package = route.package.map(|name| view.repo.full_name(captures.get(name)).into_owned());
         let view = destination(engine, &self.context, view, route.handler.action(), package.as_deref()).await.map_err(hide)?;
         let private = self.is_private(engine, &view.repo, package.as_deref()).await?;
         let frozen = matches!(view.moment, Some(Moment::Revision(_)));

@@ -284,25 +284,6 @@ pub(crate) fn check_namespace(settings: &serde_json::Value) -> Result<()> {
     }
 }
 
-/// Checks the `namespace` setting.
-///
-/// # Errors
-/// 400 when it is no host.
-pub(crate) fn check_namespace(settings: &serde_json::Value) -> Result<()> {
-    let Some(value) = settings.get(NAMESPACE) else { return Ok(()) };
-    let is_host = |text: &str| {
-        let name = text.split_once(':').map_or(text, |(name, _)| name);
-        let port = text.split_once(':').map(|(_, port)| port);
-        (1..=255).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
-            && port.is_none_or(|port| port.parse::<u16>().is_ok())
-    };
-    match value.as_str() {
-        Some(text) if is_host(text) => Ok(()),
-        _ => Err(Error::bad_request("namespace is the host that images are called by, in lower case, such as docker.io or registry.example:5000")),
-    }
-}
-
 /// A member as a group's settings name it.
 #[derive(Debug, Clone)]
 pub struct Member {

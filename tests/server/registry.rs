@@ -43,7 +43,7 @@ async fn push_signed(house: &House, name: &str, tag: &str, sign: Sign<'_>) -> Re
 }
 
 /// The same with a password.
-async fn push(house: &House, user: &str, name: &str, tag: &str) {
+pub(crate) async fn push(house: &House, user: &str, name: &str, tag: &str) {
     let reply = push_signed(house, name, tag, &|call| call.signed(user, PASSWORD)).await;
     assert_eq!(reply.status, 201, "{name}: {}", reply.text());
 }

@@ -38,8 +38,18 @@ async fn images_are_listed_in_order_and_in_pages() {
     }
     let root = |call: Call| call.signed("root", PASSWORD);
     let all = [
-        "all/app", "all/app-b", "all/app/sub", "all/zebra", "alp/one", "alpha/oci-b/x", "alpha/oci/app", "alpha/oci/app-b", "alpha/oci/app/sub",
-        "beta/oci/secret", "oci/app", "oci/zebra",
+        "all/app",
+        "all/app-b",
+        "all/app/sub",
+        "all/zebra",
+        "alp/one",
+        "alpha/oci-b/x",
+        "alpha/oci/app",
+        "alpha/oci/app-b",
+        "alpha/oci/app/sub",
+        "beta/oci/secret",
+        "oci/app",
+        "oci/zebra",
     ];
     assert_eq!(walk(&house, "/v2/_catalog", &root).await, (all.map(str::to_owned).to_vec(), 1));
     for size in [1, 2, 5, 11, 12, 13] {
@@ -56,8 +66,16 @@ async fn images_are_listed_in_order_and_in_pages() {
     house.engine().access.operator().put_policy("hide", forbid).await.expect("a policy");
     let left: Vec<String> = visible(&["beta/"]).into_iter().filter(|name| name != "alpha/oci/app").collect();
     assert_eq!(walk(&house, "/v2/_catalog?n=3", &owner).await.0, left, "the group has an image of that name from another member");
-    for (query, status, count) in [("n=0", 200, 0), ("n=1000000000", 200, 10), ("n=-1", 400, 0), ("n=x", 400, 0), ("n=", 400, 0), ("last=zzz", 200, 0), ("last=~x", 400, 0), ("last=%ff%00", 200, 0)]
-    {
+    for (query, status, count) in [
+        ("n=0", 200, 0),
+        ("n=1000000000", 200, 10),
+        ("n=-1", 400, 0),
+        ("n=x", 400, 0),
+        ("n=", 400, 0),
+        ("last=zzz", 200, 0),
+        ("last=~x", 400, 0),
+        ("last=%ff%00", 200, 0),
+    ] {
         let reply = house.call(owner(Call::get(format!("/v2/_catalog?{query}")))).await;
         assert_eq!(reply.status, status, "{query}: {}", reply.text());
         if status == 200 {

@@ -50,11 +50,7 @@ async fn a_client_is_told_where_it_gets_a_token() {
         (Method::PUT, String::from("/v2/oci/app/manifests/two"), "repository:oci/app:pull,push"),
         (Method::POST, String::from("/v2/oci/app/blobs/uploads/"), "repository:oci/app:pull,push"),
         (Method::DELETE, String::from("/v2/oci/app/manifests/one"), "repository:oci/app:pull,delete"),
-        (
-            Method::POST,
-            format!("/v2/oci/app/blobs/uploads/?mount={blob}&from=alpha/oci/app"),
-            "repository:oci/app:pull,push repository:alpha/oci/app:pull",
-        ),
+        (Method::POST, format!("/v2/oci/app/blobs/uploads/?mount={blob}&from=alpha/oci/app"), "repository:oci/app:pull,push repository:alpha/oci/app:pull"),
         (Method::POST, format!("/v2/oci/app/blobs/uploads/?mount={blob}&from=%22,evil=%22"), "repository:oci/app:pull,push"),
     ] {
         let reply = house.call(Call::new(method.clone(), &path)).await;
@@ -164,7 +160,9 @@ async fn a_token_is_for_what_was_asked_and_no_more_than_its_principal_may() {
     let list = |name: &str| format!("/v2/{name}/tags/list");
     assert_eq!(status(&house, &read, Method::GET, &list("alpha/oci/app")).await, 200);
     assert_eq!(status(&house, &read, Method::HEAD, "/v2/alpha/oci/app/manifests/one").await, 200);
-    for other in ["alpha/oci/second", "alpha/other/app", "beta/oci/app", "oci/app", "main/oci/app", "alpha/oci.at-r1/app", "alpha/oci/app/tags", "alpha/none/app"] {
+    for other in
+        ["alpha/oci/second", "alpha/other/app", "beta/oci/app", "oci/app", "main/oci/app", "alpha/oci.at-r1/app", "alpha/oci/app/tags", "alpha/none/app"]
+    {
         assert_eq!(status(&house, &read, Method::GET, &list(other)).await, 401, "{other}");
     }
     for (method, path) in [
