@@ -92,5 +92,5 @@ async fn ctr_pulls_through_a_mirror_by_namespace() {
     // What is there is there without the upstream.
     drop(upstream);
     pulls(&home, "docker.io/library/named:1", &["--hosts-dir", &by_namespace]);
-    assert_eq!(server.log_lines(&["ERROR"]), 0, "{}", server.log());
+    had_no_errors(&server);
 }

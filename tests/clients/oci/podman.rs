@@ -40,12 +40,11 @@ fn builders(site: &Site) {
     assert!(refused.contains("manifest unknown"), "{refused}");
 
     let buildah = |arguments: &[&str]| home.buildah(arguments);
-    let folder = home.image("buildah", &["one", "two", "three"]);
     let (image, both) = (site.image("team/secret/uploads/built"), site.image("team/secret/uploads/both:1"));
     buildah(&["manifest", "create", &both]).succeeded();
     for architecture in ["amd64", "arm64"] {
         let tagged = format!("{image}:{architecture}");
-        let place = folder.display().to_string();
+        let place = home.image(architecture, &["one", "two", "three"]).display().to_string();
         buildah(&["bud", "--isolation", "chroot", "--layers", "--arch", architecture, "--tag", &tagged, &place]).succeeded();
         buildah(&["push", INSECURE, &tagged]).succeeded();
         assert_eq!(inspect(&home, &tagged).1.len(), 3);
@@ -80,6 +79,9 @@ fn copies(site: &Site) {
     // The layers stay where they were copied from.
     copy(&source, &target).succeeded();
     assert_eq!(inspect(&home, &source), inspect(&home, &target));
+    // By now it knows where the layers are.
+    copy(&source, &site.image("images/mounted:1")).succeeded();
+    assert_eq!(inspect(&home, &source), inspect(&home, &site.image("images/mounted:1")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
