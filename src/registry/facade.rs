@@ -150,7 +150,7 @@ impl Facade for Session {
             Resource::Repository => None,
             Resource::Package(name) => Some(name.as_str()),
         };
-        Ok(self.engine.access.decide(&self.context.caller, action, &self.repo().target(package)).await?.allowed)
+        Ok(self.engine.access.decide(&self.context.caller.at_large(), action, &self.repo().target(package)).await?.allowed)
     }
 
     async fn conclude(&self, conclusion: Conclusion) -> Result<()> {

@@ -192,7 +192,8 @@ pub trait Facade: Send + Sync {
     async fn find(&self, path: &str) -> Result<Option<Found>> {
         Ok(self.entry(path).await?.map(|file| Found { file, member: None }))
     }
-    /// Whether a policy allows the caller one more action. Neither a grant nor a refusal: nothing is audited.
+    /// Whether policies allow the caller one more action, by all that its password or token is good for. Neither a grant nor a refusal:
+    /// nothing is audited.
     async fn allows(&self, _action: Action, _resource: &Resource) -> Result<bool> {
         Ok(false)
     }
@@ -390,7 +391,8 @@ impl<A: Access> Repository<A> {
 }
 
 impl<A: Access> Repository<A> {
-    /// Whether a policy allows the caller one more action: for what is decided by it, not for doing it ([`Self::grant`]).
+    /// Whether policies allow the caller one more action, by all that its password or token is good for (registry clients narrow what they
+    /// use to the request at hand): for what is decided by it, not for doing it ([`Self::grant`]).
     ///
     /// # Errors
     /// Failures of the store.
