@@ -128,8 +128,8 @@ fn within(caller: &Caller, table: &Table, place: &Place, needs: &[Need]) -> Resu
         return Err(Error::unauthorized("the token in use is not for this: ask for one with the scope that WWW-Authenticate names"));
     }
     let mut reach = Vec::new();
-    for scope in asked {
-        let Some(name) = scope.image() else { continue };
+    let needed: Vec<&str> = needs.iter().map(|need| need.image.as_str()).collect();
+    for (scope, name) in asked.iter().flat_map(|scope| scope.images(&needed).into_iter().map(move |name| (scope, name))) {
         let here = place.repo(table).zip(name.strip_prefix(&registry.prefix));
         for (repo, image) in here.into_iter().chain(table.named(name)) {
             let members = repo.leaves.iter().flat_map(|leaf| leaf.through.iter().chain([&leaf.repo]));

@@ -106,6 +106,13 @@ impl Home {
         self.built_with_go("crane", self.path(), &[&["--insecure"], arguments].concat())
     }
 
+    /// cosign, offline and with keys that have no password.
+    pub(crate) fn cosign(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+        let mut command = self.command(go_client("cosign"), self.path());
+        command.args(arguments).env("COSIGN_PASSWORD", "").envs(environment.iter().copied());
+        process::run(command, PATIENCE)
+    }
+
     /// oras, in a folder: it names files as they are named to it.
     pub(crate) fn oras(&self, folder: &Path, arguments: &[&str]) -> Output {
         self.built_with_go("oras", folder, arguments)

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest name in a scope.
 const LONGEST_NAME: usize = 512;
+/// Stands for every image: the token is then as good as whoever asked for it, for images.
+const ANY: &str = "*";
 /// Most scopes of one token: a client asks for an image, and for those that it copies from.
 const MOST_SCOPES: usize = 64;
 
@@ -30,7 +32,8 @@ impl RegistryScope {
         // `repository(plugin)`: a class, which old clients write for images of another kind.
         let kind = kind.split_once('(').map_or(kind, |(kind, _)| kind);
         let known_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/:".contains(&byte);
-        if !matches!(kind, "repository" | "registry") || name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(known_name) {
+        let well_formed = name == ANY || (!name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(known_name));
+        if !matches!(kind, "repository" | "registry") || !well_formed {
             return None;
         }
         let mut known = Vec::new();
@@ -60,6 +63,22 @@ impl RegistryScope {
             }
         }
         scopes
+    }
+
+    /// Whether the scope is about an image.
+    #[must_use]
+    pub fn is_about(&self, image: &str) -> bool {
+        self.image().is_some_and(|name| name == image || name == ANY)
+    }
+
+    /// The images that it is about; of one that is about every image those that are needed.
+    #[must_use]
+    pub fn images<'a>(&'a self, needed: &[&'a str]) -> Vec<&'a str> {
+        match self.image() {
+            Some(ANY) => needed.to_vec(),
+            Some(name) => vec![name],
+            None => Vec::new(),
+        }
     }
 
     /// The name of the image.
@@ -137,7 +156,7 @@ mod tests {
             "repository:A:pull",
             "repository:a\"b:pull",
             "repository:a b:pull",
-            "repository:*:pull",
+            "repository:a*:pull",
             ":a:pull",
         ] {
             assert!(RegistryScope::parse(bad).is_none(), "{bad}");

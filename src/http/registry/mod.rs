@@ -105,7 +105,7 @@ fn document(body: impl Into<String>) -> HttpResponse {
 
 /// Whether the scopes of a token are good for what a request needs.
 pub(crate) fn covers(asked: &[RegistryScope], needs: &[Need]) -> bool {
-    needs.iter().all(|need| asked.iter().any(|scope| scope.image() == Some(need.image.as_str()) && scope.allows(need.action)))
+    needs.iter().all(|need| asked.iter().any(|scope| scope.is_about(&need.image) && scope.allows(need.action)))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod mirror;
 mod oras;
 mod podman;
 mod protocol;
+mod signatures;
 mod stress;
 mod uploads;
 
