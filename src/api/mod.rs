@@ -21,6 +21,7 @@ mod explain;
 mod openapi;
 mod packages;
 mod policies;
+mod prefetch;
 mod principals;
 mod repositories;
 mod restore;

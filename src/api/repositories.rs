@@ -14,14 +14,14 @@ use super::openapi::Refusals;
 use super::tags::{self, Written};
 use super::{systems, topology, upstream_change};
 use crate::registry::reconcile::{Wanted, check};
-use crate::registry::table::{REDIRECT_DOWNLOADS, members};
+use crate::registry::table::{NAMESPACE, REDIRECT_DOWNLOADS, members};
 use crate::registry::{Context, Engine};
 use crate::store::model::{NewRepository, RepositoryRow};
 
 /// What answers have and nobody sets.
 const READ_ONLY: [&str; 3] = ["declared", "created", "revision"];
 /// Settings that every format has.
-const ENGINE_SETTINGS: [&str; 5] = ["upstream", "members", "publish_to", "rules", REDIRECT_DOWNLOADS];
+const ENGINE_SETTINGS: [&str; 7] = ["upstream", "members", "publish_to", "rules", "patterns", NAMESPACE, REDIRECT_DOWNLOADS];
 
 /// What a repository is.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -59,7 +59,8 @@ impl From<Kind> for RepositoryKind {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "documents what is checked by the engine and by the format")]
 pub(super) struct Settings {
-    /// Of a proxy: `url`, `username`, `password`, `token`, `ca_file`, `proxy`, `mutable_ttl`, `immutable_ttl`, `negative_ttl`,
+    /// Of a proxy: `url` or `preset` (`docker.io`, `ghcr.io`, `quay.io`, `registry.k8s.io`, `gcr.io`, `public.ecr.aws`), `username`, `password`,
+    /// `token`, `token_hosts`, `ca_file`, `proxy`, `mutable_ttl`, `immutable_ttl`, `negative_ttl`,
     /// `allow_private` and more. Secrets are answered as `(set)`, and kept when that is sent back.
     upstream: Option<Map<String, Value>>,
     /// Of a group: its members in order, each `system/repository` or an object with `repository` and name rules.
@@ -68,6 +69,10 @@ pub(super) struct Settings {
     publish_to: Option<String>,
     /// Name rules: `allow`, `deny`, `reserve` and `merge`, lists of patterns with `*`.
     rules: Option<Map<String, Value>>,
+    /// Of a proxy: regular expressions, one of which the name of a package must match to be mirrored; without them everything is.
+    patterns: Option<Vec<String>>,
+    /// The registry whose content this repository stands for, as mirrors are asked for it (`?ns=docker.io`); a preset says it already.
+    namespace: Option<String>,
     /// Whether downloads of larger files are sent on to the bucket by `307 Temporary Redirect`; nothing changes where bytes are local files.
     redirect_downloads: Option<bool>,
 }
@@ -169,7 +174,7 @@ async fn shown_to(call: &Call, found: &Found) -> std::result::Result<Repository,
         return Ok(shown);
     }
     if let Some(Value::Object(upstream)) = shown.settings.get_mut("upstream") {
-        upstream.retain(|field, _| field == "url");
+        upstream.retain(|field, _| field == "url" || field == "preset");
     }
     let mut readable = Vec::new();
     for member in members(&row.settings).unwrap_or_default() {

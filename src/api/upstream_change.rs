@@ -4,6 +4,8 @@ use entrepot_kit::{Error, Result};
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::upstream::preset_url;
+
 /// Stands for a secret in answers; sent back it means "as it is".
 const KEPT: &str = "(set)";
 const SECRETS: [&str; 3] = ["password", "token", "proxy"];
@@ -33,12 +35,13 @@ pub(super) fn merge(stored: Option<&Value>, change: Value) -> Result<Value> {
             merged.insert(field, value);
         }
     }
+    let differs = |field| stored.get(field) != merged.get(field);
     let moved = !stored.is_empty()
-        && (origin(stored) != origin(&merged) || stored.get("ca_file") != merged.get("ca_file") || (given.iter().any(|field| field == "proxy")));
+        && (origin(stored) != origin(&merged) || ["ca_file", "preset", "token_hosts"].into_iter().any(differs) || given.iter().any(|field| field == "proxy"));
     for secret in ["password", "token"] {
         if moved && is_set(&merged, secret) && !given.iter().any(|field| field == secret) {
             return Err(Error::bad_request(format!(
-                "upstream.{secret} must be given again, or removed with null: it was stored for another server, proxy or ca_file than it would now be sent by"
+                "upstream.{secret} must be given again, or removed with null: it was stored for another server, proxy, ca_file or token_hosts than it would now be sent by"
             )));
         }
     }
@@ -50,7 +53,8 @@ fn is_set(upstream: &Map<String, Value>, field: &str) -> bool {
 }
 
 fn origin(upstream: &Map<String, Value>) -> Option<url::Origin> {
-    Some(Url::parse(upstream.get("url")?.as_str()?).ok()?.origin())
+    let text = |field| upstream.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+    Some(Url::parse(text("url").or_else(|| preset_url(text("preset")?))?).ok()?.origin())
 }
 
 /// Whether an upstream reaches what a system's own managers may not: private networks, files of the server, other proxies.
@@ -88,6 +92,9 @@ mod tests {
             json!({"proxy": "http://proxy.example:3128"}),
             json!({"ca_file": "/tmp/ca.pem"}),
             json!({"url": null}),
+            json!({"url": null, "preset": "docker.io"}),
+            json!({"preset": "docker.io"}),
+            json!({"token_hosts": ["evil.example"]}),
         ] {
             let message = merge(Some(&stored()), change.clone()).unwrap_err().message().to_owned();
             assert!(message.contains("upstream.password") && !message.contains("hunter2"), "{change}: {message}");

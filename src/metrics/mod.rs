@@ -57,6 +57,11 @@ struct OfFormat {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRegistry {
+    registry: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
 }
@@ -75,6 +80,8 @@ pub struct Metrics {
     sent: Family<OfFormat, Counter>,
     upstream_calls: Family<Outcome, Counter>,
     upstream_seconds: Histogram,
+    upstream_allowance: Family<OfRegistry, Gauge>,
+    upstream_allowance_left: Family<OfRegistry, Gauge>,
     /// Index documents that were in memory.
     pub(crate) document_hits: Counter,
     /// Index documents that had to be made.
@@ -117,6 +124,8 @@ impl Metrics {
             sent: Family::default(),
             upstream_calls: Family::default(),
             upstream_seconds: histogram(),
+            upstream_allowance: Family::default(),
+            upstream_allowance_left: Family::default(),
             document_hits: Counter::default(),
             document_misses: Counter::default(),
             running: Gauge::default(),
@@ -155,6 +164,12 @@ impl Metrics {
             self.upstream_calls.clone(),
         );
         own.register("upstream_seconds", "From a question to an upstream to the head of its answer", self.upstream_seconds.clone());
+        own.register(
+            "upstream_ratelimit_limit",
+            "Requests that an upstream allows in its window, as it last said; by the preset's name",
+            self.upstream_allowance.clone(),
+        );
+        own.register("upstream_ratelimit_remaining", "Requests that are left of it", self.upstream_allowance_left.clone());
         own.register("fills_running", "Downloads from upstreams that run", self.levels.fills.clone());
         own.register("uploads_staged", "Bodies that are being taken in or wait for their commit", self.levels.uploads.clone());
         own.register("catalog_connections", "Connections to the catalog that there may be", self.levels.pool_size.clone());
@@ -185,6 +200,13 @@ impl Metrics {
     pub(crate) fn asked(&self, outcome: &Result<Fetched, UpstreamError>, after: Duration) {
         self.upstream_calls.get_or_create(&Outcome { outcome: outcome_of(outcome) }).inc();
         self.upstream_seconds.observe(after.as_secs_f64());
+    }
+
+    /// Notes what an upstream says of its rate limit: how much it allows, and how much is left.
+    pub(crate) fn allowance(&self, registry: Option<&'static str>, [limit, left]: [i64; 2]) {
+        let registry = OfRegistry { registry: registry.unwrap_or("other") };
+        self.upstream_allowance.get_or_create(&registry).set(limit);
+        self.upstream_allowance_left.get_or_create(&registry).set(left);
     }
 
     /// All figures, as Prometheus reads them.

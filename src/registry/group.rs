@@ -25,7 +25,10 @@ impl Engine {
             return Ok(Vec::new());
         }
         let reserved: Vec<_> = group.leaves.iter().filter(|leaf| leaf.rules.iter().any(|rules| rules.reserves(name))).collect();
-        let admits = |leaf: &&Leaf| leaf.rules.iter().all(|rules| rules.admits(name));
+        let admits = |leaf: &&Leaf| {
+            let mirrored = if is_package { leaf.repo.patterns.admits(&leaf.repo.full_name(name)) } else { leaf.repo.patterns.admits(name) };
+            mirrored && leaf.rules.iter().all(|rules| rules.admits(name))
+        };
         if !reserved.is_empty() {
             return Ok(reserved.into_iter().filter(admits).collect());
         }

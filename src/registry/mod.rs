@@ -29,7 +29,9 @@ pub mod keys;
 mod locks;
 mod mend;
 mod mount;
+pub mod patterns;
 mod permission;
+pub(crate) mod prefetch;
 mod proxy;
 pub mod reader;
 pub mod reconcile;
@@ -96,6 +98,8 @@ pub struct Engine {
     fills: fill::Fills,
     /// Upstream indexes in memory at the same time: each may have tens of megabytes.
     indexes: tokio::sync::Semaphore,
+    /// Prefetches that may run.
+    prefetches: Arc<tokio::sync::Semaphore>,
     /// Work that must outlive a request (commits, fills) runs here, never on a web worker that may drop it.
     runtime: Handle,
 }
@@ -125,6 +129,7 @@ impl Engine {
             locks: locks::KeyedLocks::default(),
             fills: fill::Fills::default(),
             indexes: tokio::sync::Semaphore::new(4),
+            prefetches: Arc::new(tokio::sync::Semaphore::new(prefetch::AT_ONCE)),
             runtime: Handle::current(),
         });
         engine.reload().await?;
@@ -249,6 +254,9 @@ impl Engine {
         let begun = Instant::now();
         let outcome = upstream.fetch(fetch).await;
         self.metrics.asked(&outcome, begun.elapsed());
+        if let Some(allowance) = upstream.allowance() {
+            self.metrics.allowance(upstream.settings().namespace(), allowance);
+        }
         Ok(outcome?)
     }
 

@@ -8,8 +8,9 @@ use entrepot_kit::{Address, Error, Format, Kind, Result, SystemName, Timestamp};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use crate::registry::patterns::Patterns;
 use crate::registry::rules::Rules;
-use crate::registry::table::{REDIRECT_DOWNLOADS, members, upstream_settings};
+use crate::registry::table::{NAMESPACE, REDIRECT_DOWNLOADS, check_namespace, members, upstream_settings};
 use crate::store::catalog::Catalog;
 use crate::store::model::NewRepository;
 
@@ -52,7 +53,14 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
     Rules::from_settings(&settings).map_err(named)?;
     let misplaced = |field: &str, kind: &str| named(Error::bad_request(format!("{field} belongs to a {kind} repository")));
     match wanted.kind {
-        Kind::Proxy => drop(upstream_settings(&settings).map_err(named)?),
+        Kind::Proxy => {
+            let upstream = upstream_settings(&settings).map_err(named)?;
+            if let Some(spoken) = upstream.preset_format().filter(|spoken| *spoken != wanted.format) {
+                return Err(named(Error::bad_request(format!("upstream.preset: that registry speaks {spoken}, not {}", wanted.format))));
+            }
+            Patterns::from_settings(&settings).map_err(named)?;
+        }
+        _ if settings.get("patterns").is_some() => return Err(misplaced("patterns", "proxy")),
         _ if settings.get("upstream").is_some() => return Err(misplaced("upstream", "proxy")),
         _ => {}
     }
@@ -67,10 +75,11 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
     if settings.get(REDIRECT_DOWNLOADS).is_some_and(|setting| !setting.is_boolean()) {
         return Err(named(Error::bad_request(format!("{REDIRECT_DOWNLOADS} is true or false"))));
     }
+    check_namespace(&settings).map_err(named)?;
     let own: Map<String, Value> = wanted
         .settings
         .iter()
-        .filter(|(name, _)| !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to" | REDIRECT_DOWNLOADS))
+        .filter(|(name, _)| !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to" | "patterns" | NAMESPACE | REDIRECT_DOWNLOADS))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     format.check_settings(&Value::Object(own)).map_err(named)

@@ -1,5 +1,6 @@
 //! The repositories as the engine knows them: loaded from the catalog, held in memory, replaced as a whole.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use entrepot_kit::name::DEFAULT_SYSTEM;
 use entrepot_kit::{Address, Error, Format, Kind, Result};
 use serde::Deserialize as _;
 
+use crate::registry::patterns::Patterns;
 use crate::registry::rules::Rules;
 use crate::store::model::{RepositoryRow, SystemRow};
 use crate::upstream::{Trust, Upstream, UpstreamSettings};
@@ -17,6 +19,9 @@ use crate::upstream::{Trust, Upstream, UpstreamSettings};
 const MAX_DEPTH: usize = 8;
 /// The setting of every repository that sends downloads on to the storage.
 pub(crate) const REDIRECT_DOWNLOADS: &str = "redirect_downloads";
+
+/// The setting that says which registry's content a repository stands for.
+pub(crate) const NAMESPACE: &str = "namespace";
 
 /// A repository with all that a request needs of it. Never changes; a new table brings a new one.
 pub struct Repo {
@@ -28,6 +33,8 @@ pub struct Repo {
     pub system_tags: Tags,
     /// Which names it takes at all.
     pub rules: Rules,
+    /// Which names a proxy mirrors.
+    pub patterns: Patterns,
     /// A proxy's upstream.
     pub upstream: Option<Arc<Upstream>>,
     /// A group's members in order, groups among them already replaced by their members.
@@ -80,6 +87,34 @@ impl Repo {
     #[must_use]
     pub fn redirects_downloads(&self) -> bool {
         self.row.settings.get(REDIRECT_DOWNLOADS).and_then(serde_json::Value::as_bool).unwrap_or(false)
+    }
+
+    /// The namespace whose content this repository stands for (`docker.io`): its own setting, or that of its upstream's preset.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        let own = self.row.settings.get(NAMESPACE).and_then(serde_json::Value::as_str);
+        own.or_else(|| self.upstream.as_ref().and_then(|upstream| upstream.settings().namespace()))
+    }
+
+    /// The name under which a proxy keeps, restricts and grants a package that clients may call by a shorter one.
+    #[must_use]
+    pub fn full_name<'a>(&self, package: &'a str) -> Cow<'a, str> {
+        let namespace = self.namespace().filter(|_| self.kind() == Kind::Proxy);
+        let full = namespace.and_then(|namespace| self.format.full_name(namespace, package));
+        full.map_or(Cow::Borrowed(package), Cow::Owned)
+    }
+
+    /// The path with the full name of its package, and that package.
+    #[must_use]
+    pub fn full_path<'a>(&self, path: &'a str) -> (Cow<'a, str>, Option<String>) {
+        let Some(package) = self.format.package_of(path) else { return (Cow::Borrowed(path), None) };
+        match self.full_name(&package) {
+            Cow::Borrowed(_) => (Cow::Borrowed(path), Some(package)),
+            Cow::Owned(full) => match path.strip_prefix(&package).filter(|rest| rest.starts_with('/')) {
+                Some(rest) => (Cow::Owned(format!("{full}{rest}")), Some(full)),
+                None => (Cow::Borrowed(path), Some(package)),
+            },
+        }
     }
 
     /// The upstream of a proxy.
@@ -145,12 +180,13 @@ impl Table {
             Kind::Proxy => match known.filter(|known| known.row.settings == row.settings && known.row.declared == row.declared) {
                 // The circuit breaker and the connections of an unchanged upstream stay.
                 Some(known) => known.upstream.clone(),
-                None => Some(Arc::new(build_upstream(&row).map_err(|error| format!("{}: {}", row.address, error.message()))?)),
+                None => Some(Arc::new(build_upstream(&row, &*format).map_err(|error| format!("{}: {}", row.address, error.message()))?)),
             },
             _ => None,
         };
         let rules = Rules::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
-        Ok(Repo { system_tags: self.system_tags(&row.address), format, rules, upstream, leaves: Vec::new(), head: head(&row, known), row })
+        let patterns = Patterns::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
+        Ok(Repo { system_tags: self.system_tags(&row.address), format, rules, patterns, upstream, leaves: Vec::new(), head: head(&row, known), row })
     }
 
     fn group(
@@ -187,7 +223,17 @@ impl Table {
         }
         let known = previous.get(address).filter(|known| known.id() == row.id);
         let rules = Rules::from_settings(&row.settings).map_err(|error| format!("{address}: {}", error.message()))?;
-        let repo = Arc::new(Repo { system_tags: self.system_tags(address), format, rules, upstream: None, leaves, head: head(row, known), row: row.clone() });
+        let repo = Repo {
+            system_tags: self.system_tags(address),
+            format,
+            rules,
+            patterns: Patterns::default(),
+            upstream: None,
+            leaves,
+            head: head(row, known),
+            row: row.clone(),
+        };
+        let repo = Arc::new(repo);
         self.repositories.insert(address.clone(), Arc::clone(&repo));
         Ok(repo)
     }
@@ -215,8 +261,27 @@ pub fn upstream_settings(settings: &serde_json::Value) -> Result<UpstreamSetting
     Ok(parsed)
 }
 
-fn build_upstream(row: &RepositoryRow) -> Result<Upstream> {
-    Upstream::new(upstream_settings(&row.settings)?, Trust { declared: row.declared })
+fn build_upstream(row: &RepositoryRow, format: &dyn Format) -> Result<Upstream> {
+    Ok(Upstream::new(upstream_settings(&row.settings)?, Trust { declared: row.declared })?.challenged(format.upstream_challenges()))
+}
+
+/// Checks the `namespace` setting.
+///
+/// # Errors
+/// 400 when it is no host.
+pub(crate) fn check_namespace(settings: &serde_json::Value) -> Result<()> {
+    let Some(value) = settings.get(NAMESPACE) else { return Ok(()) };
+    let is_host = |text: &str| {
+        let name = text.split_once(':').map_or(text, |(name, _)| name);
+        let port = text.split_once(':').map(|(_, port)| port);
+        (1..=255).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
+            && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    };
+    match value.as_str() {
+        Some(text) if is_host(text) => Ok(()),
+        _ => Err(Error::bad_request("namespace is the host that images are called by, in lower case, such as docker.io or registry.example:5000")),
+    }
 }
 
 /// A member as a group's settings name it.

@@ -8,7 +8,8 @@ use http::StatusCode;
 
 /// An answer of an upstream whose body has yet to arrive.
 pub struct Fetched {
-    /// A success, 304 (only after a conditional request), 404, 410 or another client error but 401, 403, 407, 408 and 429.
+    /// A success, 304 (only after a conditional request), 404, 410 or another client error but 407, 408 and 429. 401 and 403 only where the
+    /// upstream said how to sign in, that was done, and the answer was still no: for all that is known, there is no such thing.
     pub status: StatusCode,
     /// The validator of this representation.
     pub etag: Option<String>,
@@ -20,6 +21,10 @@ pub struct Fetched {
     pub length: Option<u64>,
     /// Encodings that the body is still in; `None` for none.
     pub content_encoding: Option<String>,
+    /// What [`super::Fetch::named_by`] asked for.
+    pub name: Option<String>,
+    /// The next page, if the upstream names one.
+    pub next: Option<String>,
     /// Where the answer came from after redirects, without query: signed links carry their signature there.
     pub url: String,
     /// The body. It ends cleanly only when it is whole.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use base64::Engine as _;
 use bytes::Bytes;
 use entrepot_kit::{Error, Result};
 use http::header::{
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::Url;
 
 use super::answer::{Fetched, UpstreamError};
+use super::bearer::{self, Memory};
 use super::body::{self, Limits};
 use super::breaker::{Breakers, Tolerance};
 use super::door::{self, Door};
@@ -25,6 +26,7 @@ use super::egress::{Denied, Reach};
 use super::header;
 use super::redirect::{self, Hop, MOST_HOPS};
 use super::settings::UpstreamSettings;
+use super::sign_in::Pass;
 
 /// What is wanted of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,10 @@ pub struct Fetch<'a> {
     pub body: Bytes,
     /// Whether the answer may be gzip: for documents that [`Fetched::document`] reads.
     pub gzip: bool,
+    /// What the fetch is about (an image): the upstream's challenge and the token for it are remembered by this.
+    pub space: Option<&'a str>,
+    /// A header of the answer that names its bytes, for [`Fetched::name`].
+    pub named_by: Option<&'static str>,
     /// How long all tries may take until an answer begins. A few seconds where a stale copy could be served instead.
     pub patience: Duration,
 }
@@ -71,6 +77,8 @@ impl<'a> Fetch<'a> {
             last_modified: None,
             body: Bytes::new(),
             gzip: false,
+            space: None,
+            named_by: None,
             patience: Duration::from_secs(60),
         }
     }
@@ -105,11 +113,20 @@ const MOST_HEADER_BYTES: usize = 64 * 1024;
 const MOST_VALIDATOR_BYTES: usize = 1024;
 /// The body of a redirect up to which reading it is cheaper than a new connection.
 const MOST_DRAINED_BYTES: u64 = 16 * 1024;
+/// Most challenges that are met in one try: a token that is no longer good, and one for another scope.
+const MOST_CHALLENGES: u32 = 2;
 /// One upstream of one proxy repository. It keeps connections and remembers failures.
 pub struct Upstream {
-    settings: UpstreamSettings,
-    root: Url,
-    credentials: Option<HeaderValue>,
+    pub(super) settings: UpstreamSettings,
+    pub(super) root: Url,
+    pub(super) credentials: Option<HeaderValue>,
+    /// Whether it says by a challenge how it wants to be signed in at.
+    pub(super) challenged: bool,
+    pub(super) memory: Memory,
+    /// One token is fetched at a time.
+    pub(super) obtaining: tokio::sync::Mutex<()>,
+    /// What it last said of its rate limit: how much there is, and how much is left. Negative: nothing.
+    allowance: [AtomicI64; 2],
     /// For the upstream itself and for everywhere else: they may reach different networks and share no connection.
     own: Door,
     elsewhere: Door,
@@ -125,7 +142,7 @@ impl fmt::Debug for Upstream {
 }
 
 /// Why a try failed.
-enum Trouble {
+pub(super) enum Trouble {
     Final(UpstreamError),
     /// May pass: worth another try, after `wait` if the upstream said so.
     Passing {
@@ -178,7 +195,32 @@ impl Upstream {
         let timeout = Duration::from_secs(settings.connect_timeout);
         let door = |reach| Door::new(reach, certificates.clone(), proxy.clone(), proxy_host.clone(), timeout);
         let credentials = credentials(&settings)?;
-        Ok(Self { root, credentials, own: door(own), elsewhere: door(elsewhere), breakers: Breakers::new(tuning.tolerance), tuning, settings })
+        Ok(Self {
+            root,
+            credentials,
+            challenged: false,
+            memory: Memory::default(),
+            obtaining: tokio::sync::Mutex::default(),
+            allowance: [AtomicI64::new(-1), AtomicI64::new(-1)],
+            own: door(own),
+            elsewhere: door(elsewhere),
+            breakers: Breakers::new(tuning.tolerance),
+            tuning,
+            settings,
+        })
+    }
+
+    /// The same upstream, of a format whose upstreams answer 401 with a challenge: credentials then wait for it.
+    #[must_use]
+    pub fn challenged(self, challenged: bool) -> Self {
+        Self { challenged, ..self }
+    }
+
+    /// What the upstream last said of its rate limit: how much it allows, and how much is left.
+    #[must_use]
+    pub fn allowance(&self) -> Option<[i64; 2]> {
+        let found = self.allowance.each_ref().map(|count| count.load(Ordering::Relaxed));
+        (found.iter().all(|count| *count >= 0)).then_some(found)
     }
 
     /// The settings that it was made from.
@@ -220,11 +262,30 @@ impl Upstream {
     /// One try: a request and the redirects after it.
     async fn follow(&self, mut hop: Hop, fetch: &Fetch<'_>, headers: &HeaderMap, deadline: Instant) -> Result<Fetched, Trouble> {
         let mut visited = vec![hop.clone()];
+        let mut pass = self.first_pass(fetch, deadline).await?;
+        let mut challenges = 0;
         loop {
-            let response = self.send(&hop, fetch, headers, deadline).await?;
+            if pass == Pass::Denied {
+                return Ok(self.denied(&hop));
+            }
+            let own = redirect::same_origin(&self.root, &hop.url);
+            let mut said = if own { headers.clone() } else { redirect::for_strangers(headers) };
+            if let Some(value) = pass.value().filter(|_| own) {
+                said.insert(AUTHORIZATION, value.clone());
+            }
+            let body = Some(fetch.body.clone()).filter(|body| hop.method == fetch.method && !body.is_empty());
+            let response = self.send(&hop, said, body, deadline).await?;
             let status = response.status();
+            if own && status == StatusCode::UNAUTHORIZED && challenges < MOST_CHALLENGES {
+                challenges += 1;
+                if let Some(next) = self.meet(response.headers(), fetch, &pass, deadline).await? {
+                    pass = next;
+                    drain(response).await;
+                    continue;
+                }
+            }
             if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return self.judge(&hop, fetch, response);
+                return self.judge(&hop, fetch, response, &pass);
             }
             hop = redirect::next(&hop, status, header::text(response.headers(), LOCATION).as_deref())?;
             if visited.contains(&hop) {
@@ -234,15 +295,12 @@ impl Upstream {
                 return Err(UpstreamError::BadAnswer(format!("the upstream redirects more than {MOST_HOPS} times")).into());
             }
             visited.push(hop.clone());
-            if header::length(response.headers()).is_some_and(|length| length <= MOST_DRAINED_BYTES) {
-                // Only to keep the connection: what comes of it does not matter.
-                timeout(Duration::from_secs(1), response.bytes()).await.ok();
-            }
+            drain(response).await;
         }
     }
 
-    /// One request.
-    async fn send(&self, hop: &Hop, fetch: &Fetch<'_>, headers: &HeaderMap, deadline: Instant) -> Result<Response, Trouble> {
+    /// One request, with these headers and no others.
+    pub(super) async fn send(&self, hop: &Hop, headers: HeaderMap, body: Option<Bytes>, deadline: Instant) -> Result<Response, Trouble> {
         let own = redirect::same_origin(&self.root, &hop.url);
         let door = if own { &self.own } else { &self.elsewhere };
         door.reach.check_literal(&hop.url)?;
@@ -251,17 +309,9 @@ impl Upstream {
             timeout_at(deadline, door.reach.check_name(&hop.url)).await.map_err(slow)??;
         }
         let client = door.client().await?;
-        let mut request = client.request(hop.method.clone(), hop.url.clone());
-        if own {
-            request = request.headers(headers.clone());
-            if let Some(credentials) = &self.credentials {
-                request = request.header(AUTHORIZATION, credentials.clone());
-            }
-        } else {
-            request = request.headers(redirect::for_strangers(headers));
-        }
-        if hop.method == fetch.method && !fetch.body.is_empty() {
-            request = request.body(fetch.body.clone());
+        let mut request = client.request(hop.method.clone(), hop.url.clone()).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
         }
 
         let begun = Instant::now();
@@ -293,6 +343,9 @@ impl Upstream {
                 } else {
                     permit.succeeded();
                 }
+                if own {
+                    self.note_allowance(response.headers());
+                }
                 let size: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
                 if size > MOST_HEADER_BYTES {
                     return Err(UpstreamError::BadAnswer("the upstream's answer has too many headers".to_owned()).into());
@@ -303,12 +356,13 @@ impl Upstream {
     }
 
     /// What an answer that is no redirect is worth.
-    fn judge(&self, hop: &Hop, fetch: &Fetch<'_>, response: Response) -> Result<Fetched, Trouble> {
+    fn judge(&self, hop: &Hop, fetch: &Fetch<'_>, response: Response, pass: &Pass) -> Result<Fetched, Trouble> {
         let status = response.status();
         let code = status.as_u16();
         let bad = |message: String| Err(Trouble::Final(UpstreamError::BadAnswer(message)));
         match code {
             401 | 403 | 407 if !redirect::same_origin(&self.root, &hop.url) => return bad(format!("the host that the upstream leads to answered {code}")),
+            401 | 403 if matches!(pass, Pass::Token(..)) => return Ok(Fetched { status, ..self.denied(hop) }),
             401 | 403 | 407 if self.credentials.is_some() => {
                 return bad(format!(
                     "the upstream answered {code}: check the credentials that this repository has for it (upstream.username and password, or token)"
@@ -318,7 +372,8 @@ impl Upstream {
                 return bad(format!("the upstream answered {code}: it may want credentials (upstream.username and password, or token of this repository)"));
             }
             408 | 425 | 429 | 500 | 502..=504 => {
-                let wait = header::retry_after(response.headers());
+                // Whoever was told that it asks too much, and not for how long, waits.
+                let wait = header::retry_after(response.headers()).or_else(|| (code == 429).then_some(Duration::from_secs(60)));
                 return Err(Trouble::Passing { cause: format!("{} answered {code}", redirect::origin(&hop.url)), wait });
             }
             304 if fetch.etag.is_none() && fetch.last_modified.is_none() => return bad("the upstream answered 304 to a question without conditions".to_owned()),
@@ -332,12 +387,6 @@ impl Upstream {
             return bad(body::too_large(self.settings.max_size).message().to_owned());
         }
         let validator = |name| header::text(headers, name).filter(|value| value.len() <= MOST_VALIDATOR_BYTES);
-        let limits = Limits {
-            read_timeout: Duration::from_secs(self.settings.read_timeout),
-            max_size: self.settings.max_size,
-            window: self.tuning.window,
-            least: self.tuning.least,
-        };
         Ok(Fetched {
             status,
             etag: validator(ETAG),
@@ -345,9 +394,44 @@ impl Upstream {
             content_type: validator(CONTENT_TYPE),
             length,
             content_encoding: header::encodings(headers),
+            name: fetch.named_by.and_then(|name| validator(HeaderName::from_static(name))),
+            next: header::next_page(headers).and_then(|target| hop.url.join(&target).ok()).map(String::from),
             url: redirect::shown(&hop.url),
-            body: if bodyless { Box::pin(futures::stream::empty()) } else { body::stream(response, length, limits) },
+            body: if bodyless { Box::pin(futures::stream::empty()) } else { body::stream(response, length, self.limits()) },
         })
+    }
+
+    /// What is said of something that the upstream does not show to us.
+    fn denied(&self, hop: &Hop) -> Fetched {
+        Fetched {
+            status: StatusCode::UNAUTHORIZED,
+            etag: None,
+            last_modified: None,
+            content_type: None,
+            length: None,
+            content_encoding: None,
+            name: None,
+            next: None,
+            url: redirect::shown(&hop.url),
+            body: Box::pin(futures::stream::empty()),
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            read_timeout: Duration::from_secs(self.settings.read_timeout),
+            max_size: self.settings.max_size,
+            window: self.tuning.window,
+            least: self.tuning.least,
+        }
+    }
+
+    fn note_allowance(&self, headers: &HeaderMap) {
+        for (kept, name) in self.allowance.iter().zip(["ratelimit-limit", "ratelimit-remaining"]) {
+            if let Some(count) = header::allowance(headers, name) {
+                kept.store(count, Ordering::Relaxed);
+            }
+        }
     }
 
     /// The headers of a request, credentials aside.
@@ -374,15 +458,20 @@ impl Upstream {
     }
 }
 
+/// Reads the rest of an answer that is of no use, only to keep the connection: what comes of it does not matter.
+async fn drain(response: Response) {
+    if header::length(response.headers()).is_some_and(|length| length <= MOST_DRAINED_BYTES) {
+        timeout(Duration::from_secs(1), response.bytes()).await.ok();
+    }
+}
+
 fn credentials(settings: &UpstreamSettings) -> Result<Option<HeaderValue>> {
-    let text = match (&settings.token, &settings.username, &settings.password) {
-        (Some(token), ..) => format!("Bearer {}", token.expose_secret()),
-        (None, Some(username), Some(password)) => {
-            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{username}:{}", password.expose_secret())))
-        }
+    let value = match (&settings.token, &settings.username, &settings.password) {
+        (Some(token), ..) => HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok(),
+        (None, Some(username), Some(password)) => bearer::basic(username, password.expose_secret()),
         _ => return Ok(None),
     };
-    let mut value = HeaderValue::from_str(&text).map_err(|_| Error::bad_request("the credentials of the upstream hold characters that HTTP cannot carry"))?;
+    let mut value = value.ok_or_else(|| Error::bad_request("the credentials of the upstream hold characters that HTTP cannot carry"))?;
     value.set_sensitive(true);
     Ok(Some(value))
 }

@@ -8,16 +8,20 @@
 //! - Redirects are followed here, never by the HTTP library: credentials stay at the upstream's own origin ([`redirect`]).
 //! - A body ends cleanly only when it is as long as was announced ([`body`]).
 //! - A host that cannot be reached is left alone for a while ([`breaker`]).
+//! - Where a format's upstreams say by a challenge how to sign in, credentials wait for it, and go to hosts of the upstream only ([`bearer`]).
 
 mod answer;
+mod bearer;
 mod body;
 mod breaker;
 mod client;
 mod door;
 mod egress;
 mod header;
+mod presets;
 mod redirect;
 mod settings;
+mod sign_in;
 
 #[cfg(test)]
 #[path = "../../tests/support/upstream.rs"]
@@ -27,4 +31,5 @@ mod tests;
 
 pub use answer::{Fetched, UpstreamError};
 pub use client::{Fetch, Target, Trust, Upstream};
+pub use presets::preset_url;
 pub use settings::{UpstreamSettings, hide_secrets};

@@ -7,12 +7,20 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use super::presets::{self, Preset};
+
 /// The `upstream` table of a proxy repository.
 #[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamSettings {
-    /// The root below which the upstream's paths are; a path in it is kept.
+    /// The root below which the upstream's paths are; a path in it is kept. Empty: the preset's.
     pub url: String,
+    /// A well-known registry, by the name that its images are called by: `docker.io`.
+    #[serde(deserialize_with = "filled")]
+    pub preset: Option<String>,
+    /// Hosts (`auth.example`, `10.0.0.1:5001`) that may get user name and password when the upstream says that tokens are to be had there,
+    /// besides its own and those of the same domain.
+    pub token_hosts: Vec<String>,
     /// User name for HTTP Basic.
     #[serde(deserialize_with = "filled")]
     pub username: Option<String>,
@@ -52,6 +60,8 @@ impl Default for UpstreamSettings {
     fn default() -> Self {
         Self {
             url: String::new(),
+            preset: None,
+            token_hosts: Vec::new(),
             username: None,
             password: None,
             token: None,
@@ -81,6 +91,12 @@ impl UpstreamSettings {
             Ok(_) => {}
             Err(message) => wrong.push(message),
         }
+        if let Some(name) = self.preset.as_deref().filter(|name| presets::find(name).is_none()) {
+            wrong.push(format!("upstream.preset = {name:?} is not known: use one of {}, or upstream.url", presets::names()));
+        }
+        if self.token_hosts.len() > MOST_TOKEN_HOSTS || self.token_hosts.iter().any(|host| !is_host(host)) {
+            wrong.push(format!("upstream.token_hosts is a list of at most {MOST_TOKEN_HOSTS} hosts, each like auth.example or auth.example:8443"));
+        }
         match (&self.username, &self.password, &self.token) {
             (Some(_), None, _) => wrong.push("upstream.username without upstream.password: set both, or neither".to_owned()),
             (None, Some(_), _) => wrong.push("upstream.password without upstream.username: set both, or use upstream.token".to_owned()),
@@ -109,12 +125,35 @@ impl UpstreamSettings {
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
+    fn known(&self) -> Option<&'static Preset> {
+        self.preset.as_deref().and_then(presets::find)
+    }
+
+    /// What images of this upstream are called by, where a preset says it.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&'static str> {
+        self.known().map(|preset| preset.namespace)
+    }
+
+    /// The format that the preset's registry speaks.
+    #[must_use]
+    pub fn preset_format(&self) -> Option<&'static str> {
+        self.known().map(|preset| preset.format)
+    }
+
+    /// Hosts besides its own that may get the credentials.
+    pub(super) fn token_hosts(&self) -> impl Iterator<Item = &str> {
+        self.token_hosts.iter().map(String::as_str).chain(self.known().into_iter().flat_map(|preset| preset.token_hosts.iter().copied()))
+    }
+
     /// The root, with a slash at its end.
     pub(super) fn root(&self) -> Result<Url, String> {
-        if self.url.is_empty() {
-            return Err("upstream.url is missing: a proxy needs the root of the registry that it stands for".to_owned());
-        }
-        let mut url = Url::parse(&self.url).map_err(|error| format!("upstream.url is not a URL ({error}): write it like https://registry.example/"))?;
+        let text = match (self.url.as_str(), self.known()) {
+            ("", Some(preset)) => preset.url,
+            ("", None) => return Err("upstream.url is missing: a proxy needs the root of the registry that it stands for".to_owned()),
+            (url, _) => url,
+        };
+        let mut url = Url::parse(text).map_err(|error| format!("upstream.url is not a URL ({error}): write it like https://registry.example/"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err("upstream.url must begin with https:// or http:// and name a host".to_owned());
         }
@@ -151,6 +190,8 @@ impl fmt::Debug for UpstreamSettings {
         let url = self.root().map_or_else(|_| "(not valid)".to_owned(), String::from);
         f.debug_struct("UpstreamSettings")
             .field("url", &url)
+            .field("preset", &self.preset)
+            .field("token_hosts", &self.token_hosts)
             .field("username", &self.username)
             .field("password", &self.password)
             .field("token", &self.token)
@@ -159,6 +200,15 @@ impl fmt::Debug for UpstreamSettings {
             .field("allow_private", &self.allow_private)
             .finish_non_exhaustive()
     }
+}
+
+/// Most hosts in `token_hosts`.
+const MOST_TOKEN_HOSTS: usize = 16;
+
+/// Whether a text is a host, with a port or without.
+fn is_host(text: &str) -> bool {
+    let parsed = Url::parse(&format!("https://{text}/"));
+    !text.contains(['/', '@', '?', '#', '\\', ' ']) && parsed.is_ok_and(|url| url.host_str().is_some_and(|host| !host.is_empty()))
 }
 
 /// Replaces the secrets of a stored `upstream` table by `"(set)"`, so that the rest can be shown.
@@ -217,6 +267,22 @@ mod tests {
             assert!(complaint.contains(expected), "{text}: {complaint}");
         }
         assert!(toml::from_str::<UpstreamSettings>("url = \"https://registry.example/\"\nmutable_tll = 3").is_err());
+    }
+
+    #[test]
+    fn a_preset_stands_for_a_url_and_an_own_url_wins() {
+        let hub = read(r#"preset = "docker.io""#);
+        assert_eq!((hub.check(), hub.namespace(), hub.preset_format()), (Ok(()), Some("docker.io"), Some("oci")));
+        assert_eq!(hub.root().unwrap().as_str(), "https://registry-1.docker.io/");
+        assert_eq!(hub.token_hosts().collect::<Vec<_>>(), ["auth.docker.io"]);
+        let behind = read("preset = \"docker.io\"\nurl = \"https://mirror.example\"\ntoken_hosts = [\"login.example:8443\"]");
+        assert_eq!((behind.check(), behind.root().unwrap().as_str()), (Ok(()), "https://mirror.example/"));
+        assert_eq!(behind.token_hosts().collect::<Vec<_>>(), ["login.example:8443", "auth.docker.io"]);
+        assert!(complaint(r#"preset = "dockerhub""#).contains("docker.io, ghcr.io"));
+        for host in ["", "https://a.example", "a b", "a.example/token", "u@a.example", "a.example:99999"] {
+            let text = format!("url = \"https://registry.example/\"\ntoken_hosts = [{host:?}]");
+            assert!(complaint(&text).contains("token_hosts"), "{host}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use tokio::time::Instant;
 
+mod sign_in;
+
 use super::breaker::Tolerance;
 use super::client::Tuning;
 use super::scripted::{Gate, Reply, ScriptedUpstream};

@@ -86,12 +86,23 @@ pub(crate) struct Reply {
     pace: Option<(usize, Duration)>,
     gate: Option<(usize, Gate)>,
     cut: Option<usize>,
+    guard: Option<(String, String)>,
 }
 
 impl Reply {
     /// 200 with a body.
     pub(crate) fn bytes(body: impl Into<Bytes>) -> Self {
-        Self { status: 200, headers: Vec::new(), body: body.into(), length: Length::Honest, delay: Duration::ZERO, pace: None, gate: None, cut: None }
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: body.into(),
+            length: Length::Honest,
+            delay: Duration::ZERO,
+            pace: None,
+            gate: None,
+            cut: None,
+            guard: None,
+        }
     }
 
     /// A status with a short text.
@@ -124,6 +135,11 @@ impl Reply {
         encoder.write_all(&self.body).unwrap();
         let body = Bytes::from(encoder.finish().unwrap());
         Self { body, ..self }.header("Content-Encoding", "gzip")
+    }
+
+    /// Says 401 with this challenge to whoever comes without this `Authorization`.
+    pub(crate) fn guarded(self, authorization: &str, challenge: impl Into<String>) -> Self {
+        Self { guard: Some((authorization.to_owned(), challenge.into())), ..self }
     }
 
     /// Waits before the first byte of the answer.
@@ -163,6 +179,9 @@ impl Reply {
 
     /// Whether the connection can be used for another request.
     async fn send(&self, seen: &Seen, stream: &mut TcpStream) -> std::io::Result<bool> {
+        if let Some((_, challenge)) = self.guard.as_ref().filter(|(wanted, _)| seen.header("authorization") != Some(wanted)) {
+            return Box::pin(Self::status(401).header("WWW-Authenticate", challenge).send(seen, stream)).await;
+        }
         tokio::time::sleep(self.delay).await;
         let unchanged = self.matches(seen);
         let mut head = format!("HTTP/1.1 {} scripted\r\n", if unchanged { 304 } else { self.status });

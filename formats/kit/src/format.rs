@@ -6,50 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::digest::Digests;
 use crate::error::{Error, Result};
 use crate::records::{Fragment, Records};
 use crate::request::BaseUrl;
 use crate::route::RouteTable;
-
-/// What a path of an upstream is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UpstreamPath {
-    /// Its bytes never change.
-    Immutable {
-        /// What they must hash to, where the path itself says so.
-        expected: Digests,
-    },
-    /// Its bytes never change, and the index of a package knows where they are and what they hash to.
-    Needs {
-        /// The package.
-        package: String,
-    },
-    /// Its bytes may change: revalidated after the repository's `mutable_ttl`.
-    Mutable,
-    /// Not a path of this format: never asked for.
-    NotOurs,
-}
-
-/// Where an upstream keeps the index of a package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamIndex {
-    /// The encoded path below the upstream's root.
-    pub path: String,
-    /// The `Accept` header to ask with.
-    pub accept: &'static str,
-}
-
-/// Where an upstream keeps a file, as its index says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
-    /// An absolute URL, or an encoded path below the upstream's root.
-    pub url: String,
-    /// What its bytes must hash to.
-    pub expected: Digests,
-    /// The version that it belongs to.
-    pub version: Option<String>,
-}
+use crate::upstream::{CheckedDocument, Located, Need, UpstreamIndex, UpstreamPath};
 
 /// How a person points a client at a repository: a title and the lines to paste.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -93,6 +54,60 @@ pub trait Format: Send + Sync + 'static {
     /// What an upstream's path is.
     fn classify(&self, _path: &str) -> UpstreamPath {
         UpstreamPath::Mutable
+    }
+
+    /// Where an upstream keeps what a path names: an encoded path below its root.
+    fn upstream_path(&self, path: &str) -> String {
+        crate::path::encode_path(path)
+    }
+
+    /// The full name of a package that clients may shorten, at the upstreams of a namespace: `alpine` is `library/alpine` at `docker.io`.
+    /// `None` for a name that is full already. What is asked for by the short name is kept, restricted and granted by the full one; paths
+    /// that begin with the package follow.
+    fn full_name(&self, _namespace: &str, _package: &str) -> Option<String> {
+        None
+    }
+
+    /// Whether upstreams of this format answer 401 with a challenge that says how to sign in. Credentials then wait for it, and
+    /// tokens are fetched where it says (within the rules of the server).
+    fn upstream_challenges(&self) -> bool {
+        false
+    }
+
+    /// Checks a document of an upstream ([`UpstreamPath::Document`]) before it is kept.
+    ///
+    /// # Errors
+    /// What is wrong with it: the page of a captive portal, other bytes than the path promises.
+    fn check_upstream_document(&self, _path: &str, _content_type: Option<&str>, _document: &Bytes) -> Result<CheckedDocument> {
+        Ok(CheckedDocument::default())
+    }
+
+    /// The path of this repository that leads to the bytes which an upstream named ([`crate::UpstreamDocument::named_by`]) when it was
+    /// asked for `path`; `None` when the name says nothing.
+    fn path_of_name(&self, _path: &str, _name: &str) -> Option<String> {
+        None
+    }
+
+    /// Makes one document of the pages of an upstream.
+    ///
+    /// # Errors
+    /// When they are not pages of such a document.
+    fn join_pages(&self, pages: &[Bytes]) -> Result<Bytes> {
+        pages.first().cloned().ok_or_else(|| Error::bad_gateway("an answer without a page"))
+    }
+
+    /// The path with which a prefetch of a version begins; `None` where there is nothing to prefetch.
+    fn version_path(&self, _package: &str, _version: &str) -> Option<String> {
+        None
+    }
+
+    /// What a document needs besides, for a prefetch; of what is there for several platforms only that for `platforms`
+    /// (`linux/amd64`), unless that is empty.
+    ///
+    /// # Errors
+    /// When it is no such document.
+    fn needs(&self, _path: &str, _document: &Bytes, _platforms: &[String]) -> Result<Vec<Need>> {
+        Ok(Vec::new())
     }
 
     /// Where an upstream keeps the index of a package; `None` for a name that cannot exist.

@@ -20,6 +20,7 @@ pub mod request;
 pub mod route;
 pub mod time;
 pub mod uploads;
+pub mod upstream;
 
 pub use accounts::{Accounts, NewToken, Principal, PrincipalKind, TokenInfo, TokenRequest, WebLogin};
 pub use body::{Body, ByteStream};
@@ -30,7 +31,7 @@ pub use facade::{
     Access, Delete, Facade, Grant, Manage, Mount, MountFrom, Overwrite, Publish, Question, Read, Repository, Resource, SignIn, Signature, StageSpec, Staged,
     Staging, UpstreamAnswer, VerificationKey,
 };
-pub use format::{Format, Located, Snippet, UpstreamIndex, UpstreamPath};
+pub use format::{Format, Snippet};
 pub use limit::LimitedReader;
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{
@@ -41,6 +42,7 @@ pub use request::{BaseUrl, Query, Request, Response, ResponseBody};
 pub use route::{Action, Captures, Handler, Route, RouteTable};
 pub use time::Timestamp;
 pub use uploads::{DirectPart, DirectParts, NewUpload, Upload, Uploads};
+pub use upstream::{CheckedDocument, Located, Need, UpstreamDocument, UpstreamIndex, UpstreamPath};
 
 /// Runs `work` where blocking is allowed: decompression, parsing of large documents, reading of staged files.
 ///

@@ -22,7 +22,7 @@ pub fn classify(path: &str) -> UpstreamPath {
 /// Where an upstream keeps the whole packument. The abbreviated one would lack times, readme and authors.
 #[must_use]
 pub fn index(package: &str) -> Option<UpstreamIndex> {
-    NpmName::parse_lenient(package).map(|name| UpstreamIndex { path: name.escaped(), accept: "application/json" })
+    NpmName::parse_lenient(package).map(|name| UpstreamIndex::whole(name.escaped(), "application/json"))
 }
 
 struct Packument<'a> {

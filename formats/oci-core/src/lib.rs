@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod media;
 pub mod name;
 pub mod referrer;
+pub mod schema1;
 
 pub use digest::Digest;
 pub use error::render_error;

@@ -9,8 +9,10 @@ mod layout;
 mod route;
 mod settings;
 pub mod testing;
+mod upstream;
 
-use entrepot_kit::{BaseUrl, Error, Format, Result, RouteTable, Snippet};
+use bytes::Bytes;
+use entrepot_kit::{BaseUrl, CheckedDocument, Error, Format, Need, Records, Result, RouteTable, Snippet, UpstreamIndex, UpstreamPath};
 
 /// The OCI format.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,7 +35,51 @@ impl Format for Oci {
         layout::image_of(path).map(str::to_owned)
     }
 
-    fn render_error(&self, error: &Error) -> (&'static str, bytes::Bytes) {
+    fn classify(&self, path: &str) -> UpstreamPath {
+        upstream::classify(path)
+    }
+
+    fn upstream_path(&self, path: &str) -> String {
+        upstream::path(path)
+    }
+
+    fn full_name(&self, namespace: &str, package: &str) -> Option<String> {
+        upstream::full_name(namespace, package)
+    }
+
+    fn upstream_challenges(&self) -> bool {
+        true
+    }
+
+    fn check_upstream_document(&self, path: &str, content_type: Option<&str>, document: &Bytes) -> Result<CheckedDocument> {
+        upstream::check(path, content_type, document)
+    }
+
+    fn path_of_name(&self, path: &str, name: &str) -> Option<String> {
+        upstream::path_of_name(path, name)
+    }
+
+    fn join_pages(&self, pages: &[Bytes]) -> Result<Bytes> {
+        upstream::join_pages(pages)
+    }
+
+    fn version_path(&self, package: &str, version: &str) -> Option<String> {
+        upstream::version_path(package, version)
+    }
+
+    fn needs(&self, path: &str, document: &Bytes, platforms: &[String]) -> Result<Vec<Need>> {
+        upstream::needs(path, document, platforms)
+    }
+
+    fn upstream_index(&self, package: &str) -> Option<UpstreamIndex> {
+        upstream::index(package)
+    }
+
+    fn upstream_records(&self, package: &str, document: &Bytes, _fragments: &'static str) -> Result<Records> {
+        upstream::records(package, document)
+    }
+
+    fn render_error(&self, error: &Error) -> (&'static str, Bytes) {
         entrepot_oci_core::render_error(error)
     }
 

@@ -102,7 +102,7 @@ impl Format for Toy {
         parse(path).map_or(UpstreamPath::NotOurs, |(package, _)| UpstreamPath::Needs { package: package.to_owned() })
     }
     fn upstream_index(&self, package: &str) -> Option<UpstreamIndex> {
-        is_name(package).then(|| UpstreamIndex { path: package.to_owned(), accept: "application/json" })
+        is_name(package).then(|| UpstreamIndex::whole(package, "application/json"))
     }
     fn upstream_records(&self, package: &str, document: &Bytes, _fragments: &'static str) -> Result<Records> {
         let known = versions(document)?.into_iter().filter(|(version, _)| is_name(version));

@@ -1,0 +1,92 @@
+//! What a format says about the registries that it is pulled from.
+
+use crate::digest::Digests;
+
+/// What a path of an upstream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamPath {
+    /// Its bytes never change.
+    Immutable {
+        /// What they must hash to, where the path itself says so.
+        expected: Digests,
+    },
+    /// Its bytes never change, and the index of a package knows where they are and what they hash to.
+    Needs {
+        /// The package.
+        package: String,
+    },
+    /// Its bytes may change: revalidated after the repository's `mutable_ttl`.
+    Mutable,
+    /// A small document: taken whole, checked by the format ([`crate::Format::check_upstream_document`]), and only then kept and sent.
+    Document(UpstreamDocument),
+    /// What is here only, if at all: never asked for.
+    Own,
+    /// Not a path of this format: never asked for.
+    NotOurs,
+}
+
+/// How a small document of an upstream is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamDocument {
+    /// The `Accept` header to ask with.
+    pub accept: &'static str,
+    /// Most bytes of it, all pages together.
+    pub limit: usize,
+    /// Whether its bytes never change. Otherwise it is revalidated after the repository's `mutable_ttl`.
+    pub immutable: bool,
+    /// A header of the upstream's answers that names the bytes. What is kept is then revalidated by `HEAD`, which costs upstreams less,
+    /// and a changed document is fetched by that name ([`crate::Format::path_of_name`]).
+    pub named_by: Option<&'static str>,
+    /// Most pages that are followed by `Link: …; rel="next"` and joined by [`crate::Format::join_pages`]; 1 for none.
+    pub pages: usize,
+}
+
+/// What a format found in a document of an upstream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckedDocument {
+    /// Its media type, where the document says that better than the upstream did.
+    pub content_type: Option<String>,
+    /// The format's own JSON about the entry; empty for none.
+    pub data: String,
+    /// Further paths that lead to the same bytes and always will: they are kept as well, without a revision.
+    pub also: Vec<String>,
+}
+
+/// Where an upstream keeps the index of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamIndex {
+    /// The encoded path below the upstream's root, with its query if any.
+    pub path: String,
+    /// The `Accept` header to ask with.
+    pub accept: &'static str,
+    /// Most pages that are followed by `Link: …; rel="next"` and joined by [`crate::Format::join_pages`]; 1 for none.
+    pub pages: usize,
+}
+
+impl UpstreamIndex {
+    /// An index in one document.
+    #[must_use]
+    pub fn whole(path: impl Into<String>, accept: &'static str) -> Self {
+        Self { path: path.into(), accept, pages: 1 }
+    }
+}
+
+/// Where an upstream keeps a file, as its index says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// An absolute URL, or an encoded path below the upstream's root.
+    pub url: String,
+    /// What its bytes must hash to.
+    pub expected: Digests,
+    /// The version that it belongs to.
+    pub version: Option<String>,
+}
+
+/// Something that a version needs besides: what a prefetch brings as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// Its path in the repository.
+    pub path: String,
+    /// Whether it is a document that has needs of its own.
+    pub document: bool,
+}

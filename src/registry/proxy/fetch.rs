@@ -1,0 +1,280 @@
+//! Asking the upstream, and keeping what it answers.
+
+use std::sync::Arc;
+
+use entrepot_kit::{Algorithm, Digests, Error, Kind, Result, Source, Timestamp};
+use futures::StreamExt as _;
+use http::StatusCode;
+use tokio::sync::watch;
+
+use super::job::{Job, What};
+use super::{PATIENCE, PATIENCE_WITH_COPY};
+use crate::access::without_tokens;
+use crate::registry::facade::Known;
+use crate::registry::fill::{Head, Progress};
+use crate::registry::{Engine, Repo};
+use crate::store::blobs::{StagedBlob, WriteSpec};
+use crate::store::model::{CatalogError, Commit, NewBlob, NewRow, StoredEntry, UpstreamState};
+use crate::upstream::{Fetch, Fetched, Target};
+
+/// Who is named in revisions that an upstream caused.
+const UPSTREAM_PRINCIPAL: &str = "upstream";
+
+impl Engine {
+    pub(super) async fn upstream_state(&self, repo: &Repo, path: &str) -> Result<Option<Arc<UpstreamState>>> {
+        let key = (repo.id(), path.to_owned());
+        if let Some(state) = self.cache.upstream.get(&key) {
+            return Ok(Some(state));
+        }
+        let state = self.catalog.upstream_state(repo.id(), path).await?.map(Arc::new);
+        if let Some(state) = &state {
+            self.cache.upstream.insert(key, Arc::clone(state));
+        }
+        Ok(state)
+    }
+
+    pub(super) async fn note_upstream(&self, repo: &Repo, state: UpstreamState) -> Result<()> {
+        self.catalog.put_upstream_state(repo.id(), state.clone()).await?;
+        self.cache.upstream.insert((repo.id(), state.key.clone()), Arc::new(state));
+        Ok(())
+    }
+
+    pub(super) fn start(
+        self: &Arc<Self>,
+        repo: &Arc<Repo>,
+        job: Job,
+        kept: Option<Arc<StoredEntry>>,
+        state: Option<Arc<UpstreamState>>,
+    ) -> watch::Receiver<Progress> {
+        let path = job.path.clone();
+        let (engine, repo) = (Arc::clone(self), Arc::clone(repo));
+        let id = repo.id();
+        self.fill(id, &path, |progress| async move {
+            match engine.fetch_and_keep(&repo, &job, kept.as_ref(), state.as_deref(), &progress).await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    tracing::warn!(repository = %repo.address(), path = %without_tokens(&job.path), %error, cause = ?std::error::Error::source(&error), "fetching from upstream failed");
+                    match stale(&repo, kept, state.as_deref(), engine.now(), &error) {
+                        Some(stored) => Progress::Done(stored, Source::Stale),
+                        None => Progress::Failed(Arc::new(error)),
+                    }
+                }
+            }
+        })
+    }
+
+    async fn fetch_and_keep(
+        self: &Arc<Self>,
+        repo: &Arc<Repo>,
+        job: &Job,
+        kept: Option<&Arc<StoredEntry>>,
+        state: Option<&UpstreamState>,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Progress> {
+        let state = state.filter(|_| kept.is_some());
+        let _permit = match job.what {
+            What::Index { .. } => Some(self.indexes.acquire().await.map_err(Error::internal)?),
+            What::File { .. } | What::Document(_) => None,
+        };
+        if let (What::Document(document), Some(kept)) = (&job.what, kept)
+            && let Some(header) = document.named_by.filter(|_| job.changes())
+            && let Some(outcome) = self.ask_for_name(repo, job, header, kept, state).await?
+        {
+            return Ok(outcome);
+        }
+        let fetch = Fetch {
+            etag: state.and_then(|state| state.etag.as_deref()),
+            last_modified: state.and_then(|state| state.last_modified.as_deref()),
+            patience: if kept.is_some() { PATIENCE_WITH_COPY } else { PATIENCE },
+            ..fetch_of(job)
+        };
+        let fetched = self.ask(repo, &fetch).await?;
+        match (fetched.status, kept) {
+            (StatusCode::OK, _) => self.keep(repo, job, kept, fetched, progress).await,
+            (StatusCode::NOT_MODIFIED, Some(kept)) => {
+                self.note_upstream(repo, checked(job, &fetched, self.now(), StatusCode::OK, state)).await?;
+                Ok(Progress::Done(Arc::clone(kept), Source::Cache))
+            }
+            (status, _) => {
+                let answered = checked(job, &fetched, self.now(), StatusCode::NOT_FOUND, None);
+                self.without_body(repo, job, kept, answered, status).await
+            }
+        }
+    }
+
+    /// What an answer means that brings nothing.
+    pub(super) async fn without_body(
+        &self,
+        repo: &Repo,
+        job: &Job,
+        kept: Option<&Arc<StoredEntry>>,
+        answered: UpstreamState,
+        status: StatusCode,
+    ) -> Result<Progress> {
+        let missing = match status {
+            StatusCode::NOT_FOUND | StatusCode::GONE => true,
+            // What is not shown to us is not there, as long as we never had it.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => kept.is_none(),
+            // So is what it finds malformed, or does not serve at all.
+            StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED => kept.is_none() && matches!(job.what, What::Document(_)),
+            _ => false,
+        };
+        if !missing {
+            return Err(Error::bad_gateway(format!("the upstream of {} answered {status}", repo.address())));
+        }
+        if job.changes() {
+            self.note_upstream(repo, answered).await?;
+        } else {
+            self.cache.missing.insert((repo.id(), job.path.clone()), ());
+        }
+        Ok(Progress::Missing)
+    }
+
+    async fn keep(
+        self: &Arc<Self>,
+        repo: &Arc<Repo>,
+        job: &Job,
+        kept: Option<&Arc<StoredEntry>>,
+        fetched: Fetched,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Progress> {
+        let mut answered = checked(job, &fetched, self.now(), StatusCode::OK, None);
+        let head = Head { length: fetched.length, content_type: fetched.content_type.clone() };
+        let mut about = About { content_type: head.content_type.clone(), data: String::new() };
+        let staged = match &job.what {
+            What::File { expected, .. } => self.stage_file(repo, job, expected, fetched, &head, progress).await?,
+            What::Index { .. } | What::Document(_) => {
+                let taken = self.take_whole(repo, job, fetched).await?;
+                if taken.pages > 1 {
+                    // The validators are those of the first page.
+                    (answered.etag, answered.last_modified) = (None, None);
+                }
+                about = About { content_type: taken.found.content_type.or(about.content_type), data: taken.found.data };
+                for path in taken.found.also {
+                    let also = Job { path, what: What::File { expected: Digests::new(), changes: false }, ..job.clone() };
+                    self.place(repo, &also, &taken.staged, &about).await?;
+                }
+                taken.staged
+            }
+        };
+        if kept.is_none_or(|kept| kept.entry.digest != Some(staged.facts().digest)) {
+            self.place(repo, job, &staged, &about).await?;
+        }
+        if job.changes() {
+            self.note_upstream(repo, answered).await?;
+        }
+        Ok(Progress::Done(self.placed(repo, &job.path).await?, Source::Remote))
+    }
+
+    /// What was kept just now.
+    pub(super) async fn placed(&self, repo: &Repo, path: &str) -> Result<Arc<StoredEntry>> {
+        self.stored(repo, path, None).await?.ok_or_else(|| Error::internal(format!("{path:?} was kept and is not there")))
+    }
+
+    /// Makes staged bytes durable and writes down where they are.
+    async fn place(&self, repo: &Repo, job: &Job, staged: &StagedBlob, about: &About) -> Result<()> {
+        match self.keep_row(repo, job, row(job, self.arrive(staged, Known::Trusted).await?, about)).await {
+            Err(CatalogError::BlobGone(_)) => Ok(self.keep_row(repo, job, row(job, self.arrive(staged, Known::BroughtAgain).await?, about)).await?),
+            other => Ok(other?),
+        }
+    }
+
+    /// Writes down what was fetched: a file that never changes quietly, anything else as a revision.
+    pub(super) async fn keep_row(&self, repo: &Repo, job: &Job, row: NewRow) -> Result<(), CatalogError> {
+        if !job.changes() {
+            return self.catalog.keep(repo.id(), row, self.now()).await;
+        }
+        let commit = Commit {
+            repository: repo.id(),
+            principal: UPSTREAM_PRINCIPAL.to_owned(),
+            request_id: String::new(),
+            now: self.now(),
+            action: String::from("upstream-change"),
+            subject: job.package.clone().unwrap_or_else(|| job.path.clone()),
+            preconditions: Vec::new(),
+            deaths: Vec::new(),
+            births: vec![row],
+        };
+        repo.advance(self.catalog.commit(commit).await?);
+        Ok(())
+    }
+
+    /// Takes a file in while readers follow, and checks it.
+    async fn stage_file(
+        &self,
+        repo: &Arc<Repo>,
+        job: &Job,
+        expected: &Digests,
+        fetched: Fetched,
+        head: &Head,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<StagedBlob> {
+        if let Some(encoding) = &fetched.content_encoding {
+            return Err(Error::bad_gateway(format!("the upstream sent {:?} in the encoding {encoding:?}, which was not asked for; it was not kept", job.path)));
+        }
+        let limit = self.max_upload.min(repo.upstream()?.settings().max_size);
+        if head.length.is_some_and(|length| length > limit) {
+            return Err(Error::bad_gateway(format!("the upstream's {:?} is larger than the {limit} bytes that are kept", job.path)));
+        }
+        let algorithms = expected.algorithms().filter(|algorithm| *algorithm != Algorithm::Sha256).collect();
+        let mut writer = self.blobs.writer(WriteSpec { algorithms, limit }).await?;
+        progress.send_replace(Progress::Running(head.clone(), writer.tail()));
+        let mut body = fetched.body;
+        while let Some(bytes) = body.next().await.transpose()? {
+            writer.write(bytes).await?;
+        }
+        let staged = writer.finish().await?;
+        match expected.mismatch(&staged.facts().digests) {
+            Some(algorithm) => {
+                Err(Error::bad_gateway(format!("the upstream's {:?} has another {} than was promised; it was not kept", job.path, algorithm.name())))
+            }
+            None => Ok(staged),
+        }
+    }
+}
+
+/// The question for a job, without validators.
+pub(super) fn fetch_of(job: &Job) -> Fetch<'_> {
+    let target = if job.target.contains("://") { Target::Url(&job.target) } else { Target::Path(&job.target) };
+    Fetch { accept: job.accept, space: job.package.as_deref(), gzip: matches!(job.what, What::Index { .. }), ..Fetch::get(target) }
+}
+
+/// What an entry says besides its bytes.
+pub(super) struct About {
+    pub(super) content_type: Option<String>,
+    pub(super) data: String,
+}
+
+/// The entry of a job.
+pub(super) fn row(job: &Job, blob: NewBlob, about: &About) -> NewRow {
+    NewRow::Entry {
+        path: job.path.clone(),
+        package: job.package.clone(),
+        version: job.version.clone(),
+        blob,
+        content_type: about.content_type.clone().filter(|text| text.len() <= 255),
+        data: about.data.clone(),
+    }
+}
+
+/// The record of an answer; what a 304 does not repeat is taken from before.
+pub(super) fn checked(job: &Job, fetched: &Fetched, now: Timestamp, status: StatusCode, before: Option<&UpstreamState>) -> UpstreamState {
+    UpstreamState {
+        key: job.path.clone(),
+        url: fetched.url.clone(),
+        etag: fetched.etag.clone().or_else(|| before.and_then(|before| before.etag.clone())),
+        last_modified: fetched.last_modified.clone().or_else(|| before.and_then(|before| before.last_modified.clone())),
+        checked: now,
+        status: i32::from(status.as_u16()),
+    }
+}
+
+/// The kept copy, when upstream cannot be reached and the copy is not too old for that.
+fn stale(repo: &Repo, kept: Option<Arc<StoredEntry>>, state: Option<&UpstreamState>, now: Timestamp, error: &Error) -> Option<Arc<StoredEntry>> {
+    debug_assert_eq!(repo.kind(), Kind::Proxy);
+    let settings = repo.upstream().ok()?.settings();
+    let kept = kept.filter(|_| error.status().is_server_error())?;
+    let checked = state.map_or(kept.entry.created, |state| state.checked);
+    let most = i64::try_from(settings.stale_for).unwrap_or(i64::MAX).saturating_mul(1000);
+    (now.0.saturating_sub(checked.0) <= most).then_some(kept)
+}

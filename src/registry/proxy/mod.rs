@@ -1,0 +1,216 @@
+//! Proxies: a hosted repository that fills itself from one upstream.
+//!
+//! Three kinds of things are fetched: files whose bytes never change (kept for good, no revision), files that may change and
+//! package indexes (revalidated after `mutable_ttl`; a new state is a revision, so the past can be read).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use entrepot_kit::{Action, Digests, Entry, Error, File, Records, Result, Source, UpstreamPath};
+use http::StatusCode;
+use tokio::sync::watch;
+
+use crate::registry::fill::{FillContent, Progress, again};
+use crate::registry::reader::Reader;
+use crate::registry::{Engine, Repo};
+use crate::store::model::StoredEntry;
+
+mod document;
+mod fetch;
+mod job;
+
+use job::{Job, MAX_INDEX, What};
+
+/// How long upstream may take to begin its answer when there is nothing else to give.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take when a kept copy could be served instead.
+pub(crate) const PATIENCE_WITH_COPY: Duration = Duration::from_secs(3);
+
+impl Reader {
+    pub(crate) async fn proxy_stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
+        let index = self.index(repo, package).await?;
+        Ok(index.and_then(|stored| stored.entry.digest).map(|digest| format!("{}#{digest}", repo.id()).into()))
+    }
+
+    pub(crate) async fn proxy_records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Records>> {
+        let Some(stored) = self.index(repo, package).await? else { return Ok(None) };
+        let document = self.engine.whole(&stored).await?;
+        let (format, package, digest) = (Arc::clone(&repo.format), package.to_owned(), stored.entry.digest);
+        let full = repo.full_name(&package).into_owned();
+        entrepot_kit::blocking(move || {
+            let records = format.upstream_records(&full, &document, kind)?;
+            Ok(Some(Records { package, stamp: digest.map(|digest| digest.hex()).unwrap_or_default(), ..records }))
+        })
+        .await
+    }
+
+    /// The upstream's index of a package, fresh enough.
+    async fn index(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<StoredEntry>>> {
+        let full = repo.full_name(package);
+        if !self.admits(repo, package, &full).await? {
+            return Ok(None);
+        }
+        let Some(job) = Job::index(repo, &full) else { return Ok(None) };
+        let (stored, source) = match self.changing(repo, job).await? {
+            Answer::Kept(stored, source) => (stored, source),
+            Answer::Missing => return Ok(None),
+            Answer::Filling(mut progress) => match settled(&mut progress, true).await? {
+                Progress::Done(stored, source) => (stored, source),
+                Progress::Failed(error) => return Err(again(&error)),
+                _ => return Ok(None),
+            },
+        };
+        self.note(source);
+        Ok(Some(stored))
+    }
+
+    /// Whether a name is one that this proxy answers for. What a client calls by a short name is granted by the full one as well.
+    async fn admits(&self, repo: &Repo, asked: &str, full: &str) -> Result<bool> {
+        if !repo.rules.admits(full) {
+            return Ok(false);
+        }
+        repo.patterns.check(full)?;
+        Ok(asked == full || self.engine.access.decide(&self.caller, Action::Read, &repo.target(Some(full))).await?.allowed)
+    }
+
+    pub(crate) async fn proxy_entry(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {
+        let asked = repo.format.package_of(path);
+        let (path, package) = repo.full_path(path);
+        let name = package.as_deref().unwrap_or(&path);
+        if !self.admits(repo, asked.as_deref().unwrap_or(name), name).await? {
+            return Ok(None);
+        }
+        let job = match repo.format.classify(&path) {
+            UpstreamPath::NotOurs => return Ok(None),
+            UpstreamPath::Own => return self.kept(repo, &path).await,
+            UpstreamPath::Mutable => Job::file(repo, &path, package, What::File { expected: Digests::new(), changes: true }),
+            UpstreamPath::Document(document) => Job::file(repo, &path, package, What::Document(document)),
+            UpstreamPath::Immutable { expected } => Job::file(repo, &path, package, What::File { expected, changes: false }),
+            UpstreamPath::Needs { package: needed } => {
+                // What is kept needs no index: a build goes on while the upstream, or the package, is gone.
+                if let Some(file) = self.kept(repo, &path).await? {
+                    return Ok(Some(file));
+                }
+                let Some(index) = self.index(repo, &needed).await? else { return Ok(None) };
+                let document = self.engine.whole(&index).await?;
+                let (format, wanted) = (Arc::clone(&repo.format), path.clone().into_owned());
+                let located = entrepot_kit::blocking(move || format.locate(&wanted, &needed, &document)).await?;
+                let Some(located) = located else { return Ok(None) };
+                let mut job = Job::file(repo, &path, package, What::File { expected: located.expected, changes: false });
+                (job.target, job.version) = (located.url, located.version);
+                job
+            }
+        };
+        let changes = job.changes();
+        let answer = if changes { self.changing(repo, job).await? } else { self.unchanging(repo, job).await? };
+        self.engine.answer(answer, &path, changes).await
+    }
+
+    /// A file that is here, undamaged.
+    async fn kept(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {
+        let at = self.engine.revision(repo, self.moment).await?;
+        match self.engine.stored(repo, path, at).await?.filter(|stored| !stored.damaged) {
+            Some(stored) => self.engine.file(&stored, Source::Cache, false).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A file whose bytes never change: kept, or fetched once.
+    async fn unchanging(&self, repo: &Arc<Repo>, job: Job) -> Result<Answer> {
+        let at = self.engine.revision(repo, self.moment).await?;
+        if let Some(stored) = self.engine.stored(repo, &job.path, at).await?.filter(|stored| !stored.damaged) {
+            return Ok(Answer::Kept(stored, Source::Cache));
+        }
+        if self.engine.cache.missing.get(&(repo.id(), job.path.clone())).is_some() {
+            return Ok(Answer::Missing);
+        }
+        Ok(Answer::Filling(self.engine.start(repo, job, None, None)))
+    }
+
+    /// Something that may change: kept while it is fresh, else asked for again.
+    async fn changing(&self, repo: &Arc<Repo>, job: Job) -> Result<Answer> {
+        if self.moment.is_some() {
+            let at = self.engine.revision(repo, self.moment).await?;
+            let stored = self.engine.stored(repo, &job.path, at).await?;
+            return Ok(stored.map_or(Answer::Missing, |stored| Answer::Kept(stored, Source::Cache)));
+        }
+        // What is damaged is fetched anew, whole.
+        let kept = self.engine.stored(repo, &job.path, None).await?.filter(|stored| !stored.damaged);
+        let state = self.engine.upstream_state(repo, &job.path).await?;
+        let settings = repo.upstream()?.settings();
+        if let Some(state) = &state {
+            let found = state.status == i32::from(StatusCode::OK.as_u16());
+            let lifetime = if found { settings.mutable_ttl } else { settings.negative_ttl };
+            if self.now.0.saturating_sub(state.checked.0) < i64::try_from(lifetime).unwrap_or(i64::MAX).saturating_mul(1000) {
+                match (found, &kept) {
+                    (true, Some(stored)) => return Ok(Answer::Kept(Arc::clone(stored), Source::Cache)),
+                    (false, _) => return Ok(Answer::Missing),
+                    (true, None) => {}
+                }
+            }
+        }
+        Ok(Answer::Filling(self.engine.start(repo, job, kept, state)))
+    }
+}
+
+/// What a look-up in a proxy led to.
+enum Answer {
+    Kept(Arc<StoredEntry>, Source),
+    Missing,
+    Filling(watch::Receiver<Progress>),
+}
+
+/// Waits until upstream has answered (`whole`: until the fill has ended).
+async fn settled(progress: &mut watch::Receiver<Progress>, whole: bool) -> Result<Progress> {
+    let state = progress.wait_for(|state| match state {
+        Progress::Asking => false,
+        Progress::Running(..) => !whole,
+        _ => true,
+    });
+    Ok(state.await.map_err(Error::internal)?.clone())
+}
+
+impl Engine {
+    /// All bytes of a kept index.
+    async fn whole(&self, stored: &StoredEntry) -> Result<bytes::Bytes> {
+        if let Some(bytes) = &stored.inline {
+            return Ok(bytes.clone());
+        }
+        let mut reader = self.content(stored).await?.reader().await?;
+        let size = stored.entry.size.unwrap_or(0).min(MAX_INDEX as u64);
+        entrepot_kit::blocking(move || {
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+            reader.read_to_end(&mut bytes).map_err(Error::internal)?;
+            Ok(bytes.into())
+        })
+        .await
+    }
+
+    async fn answer(self: &Arc<Self>, answer: Answer, path: &str, mutable: bool) -> Result<Option<File>> {
+        let (stored, source) = match answer {
+            Answer::Missing => return Ok(None),
+            Answer::Kept(stored, source) => (stored, source),
+            Answer::Filling(mut progress) => match settled(&mut progress, false).await? {
+                Progress::Done(stored, source) => (stored, source),
+                Progress::Failed(error) => return Err(again(&error)),
+                Progress::Running(head, _) => {
+                    let entry = Entry {
+                        path: path.to_owned(),
+                        digest: None,
+                        size: head.length,
+                        digests: Digests::new(),
+                        content_type: head.content_type,
+                        data: String::new(),
+                        created: self.now(),
+                        package: None,
+                        version: None,
+                    };
+                    let content = Arc::new(FillContent::new(Arc::clone(self), progress, head.length));
+                    return Ok(Some(File { entry, content, source: Source::Remote, mutable }));
+                }
+                Progress::Asking | Progress::Missing => return Ok(None),
+            },
+        };
+        self.file(&stored, source, mutable).await.map(Some)
+    }
+}
