@@ -57,7 +57,7 @@ impl Access {
     /// # Errors
     /// 401 when the old one is wrong; 400 when the new one cannot be one; 403 with a token that does not allow `manage` everywhere.
     pub async fn change_own_password(&self, caller: &Caller, old: SecretString, new: SecretString, facts: &RequestFacts) -> Result<()> {
-        if caller.scope.as_ref().is_some_and(|scope| !scope.permits_everywhere(entrepot_kit::Action::Manage)) {
+        if !caller.manages_everywhere() {
             return Err(Error::forbidden("the token in use may not change the password: use the password itself"));
         }
         self.confirm_password(caller, old, facts).await?;
@@ -162,7 +162,7 @@ impl Access {
         let owner = known(caller)?;
         let text = TokenText::parse(id_or_token);
         let id = text.as_ref().map_or(id_or_token, |text| &text.id);
-        if caller.token_id.as_deref() != Some(id) {
+        if caller.token_id.as_deref() != Some(id) || caller.asked().is_some() {
             may_manage_tokens(caller)?;
         }
         let now = self.now();

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use entrepot_kit::accounts::Tags;
-use entrepot_kit::{Action, Error, NewToken, PrincipalKind, Result, Timestamp, TokenInfo, TokenRequest};
+use entrepot_kit::{Error, NewToken, PrincipalKind, Result, Timestamp, TokenInfo, TokenRequest};
 use secrecy::SecretString;
 
 use super::authenticate::principal_of;
@@ -79,7 +79,7 @@ impl Access {
             Error::unauthorized("sign in as an administrator")
         } else if !caller.is_administrator() {
             Error::forbidden("only an administrator may do this")
-        } else if caller.scope.as_ref().is_some_and(|scope| !scope.permits_everywhere(Action::Manage)) {
+        } else if !caller.manages_everywhere() {
             Error::forbidden("the token in use is limited and cannot manage the server: use the password, or a token with \"manage\" for all repositories")
         } else {
             return Ok(Admin { access: Arc::clone(self), actor: caller.name(), facts: facts.clone() });
@@ -331,7 +331,7 @@ impl Admin {
         if row.disabled {
             return Err(Error::conflict(format!("{} is disabled and may do nothing", principal_text(kind, name))));
         }
-        let mut caller = Caller { id: Some(row.id), principal: Arc::new(principal_of(row.clone())), scope: None, token_id: None };
+        let mut caller = Caller { id: Some(row.id), principal: Arc::new(principal_of(row.clone())), scope: None, token_id: None, proof: None, narrowed: None };
         if let Some(id) = token {
             let live = self.access.live_tokens(row.id).await?.into_iter().find(|token| token.id == id);
             let live = live.ok_or_else(|| Error::not_found(format!("{} has no live token {id:?}", principal_text(kind, name))))?;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use entrepot_kit::{Action, Error, Principal, PrincipalKind, Result};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
+use super::registry::{Narrowed, Reach, RegistryScope};
 use super::scope::TokenScope;
+use super::token::TokenText;
 
 /// The name of the administrator that the first start makes.
 pub const ADMIN: &str = "admin";
@@ -58,6 +60,8 @@ pub struct RequestFacts {
     pub remote: Option<IpAddr>,
     /// The request's id.
     pub request_id: String,
+    /// The name under which a registry client asks us; `None` where registry tokens are not taken.
+    pub service: Option<String>,
 }
 
 impl RequestFacts {
@@ -77,13 +81,23 @@ pub struct Caller {
     pub scope: Option<Arc<TokenScope>>,
     /// The public id of the token in use.
     pub token_id: Option<String>,
+    /// The fingerprint of the password or token in use: what a registry token is bound to.
+    pub(super) proof: Option<Arc<str>>,
+    /// What a registry token narrows the rights to.
+    pub(super) narrowed: Option<Narrowed>,
 }
 
 impl Caller {
     /// Whoever sends no credentials.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self { principal: Arc::new(Principal::anonymous()), id: None, scope: None, token_id: None }
+        Self { principal: Arc::new(Principal::anonymous()), id: None, scope: None, token_id: None, proof: None, narrowed: None }
+    }
+
+    /// Whether a secret is a token of this server by its form, which clients may send in place of a password.
+    #[must_use]
+    pub fn is_token(secret: &SecretString) -> bool {
+        TokenText::parse(secret.expose_secret()).is_some()
     }
 
     /// Whether nobody signed in.
@@ -107,7 +121,30 @@ impl Caller {
     /// Whether the caller may make, list and revoke its tokens: with a password always, with a token only when that
     /// allows `manage`. Otherwise a leaked token for reading could outlive its revocation in a token that it made.
     pub(super) fn manages_tokens(&self) -> bool {
-        self.scope.as_ref().is_none_or(|scope| scope.permits_action(Action::Manage))
+        self.narrowed.is_none() && self.scope.as_ref().is_none_or(|scope| scope.permits_action(Action::Manage))
+    }
+
+    /// Whether rights over the whole server may be used: with a password, or a token that is good for `manage` everywhere.
+    pub(super) fn manages_everywhere(&self) -> bool {
+        self.narrowed.is_none() && self.scope.as_ref().is_none_or(|scope| scope.permits_everywhere(Action::Manage))
+    }
+
+    /// The scopes of the registry token in use; `None` without one.
+    #[must_use]
+    pub fn asked(&self) -> Option<&[RegistryScope]> {
+        self.narrowed.as_ref().map(|narrowed| &*narrowed.asked)
+    }
+
+    /// The same caller where the scopes of its registry token are known to mean these images.
+    #[must_use]
+    pub fn within(&self, reach: Vec<Reach>) -> Self {
+        Self { narrowed: self.narrowed.as_ref().map(|narrowed| narrowed.within(reach)), ..self.clone() }
+    }
+
+    /// The same caller for a list of images, if its registry token is good for that.
+    #[must_use]
+    pub fn listing(&self) -> Self {
+        Self { narrowed: self.narrowed.as_ref().map(Narrowed::listing), ..self.clone() }
     }
 }
 

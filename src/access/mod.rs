@@ -17,6 +17,8 @@ mod limiter;
 mod names;
 mod password;
 mod policy_text;
+mod registry;
+mod registry_tokens;
 mod resource;
 mod rules;
 mod scope;
@@ -25,11 +27,12 @@ mod web_login;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use entrepot_kit::{Action, Error, Result, Timestamp};
 
 use crate::clock::Clock;
+use crate::registry::keys::Keys;
 use crate::store::catalog::Catalog;
 use crate::store::model::{AuditRow, PolicyRow};
 
@@ -38,6 +41,7 @@ pub use audit::Audit;
 pub use caller::{ADMIN, Caller, Credentials, RequestFacts};
 pub use names::check_tags;
 pub use policy_text::{DEFAULT_POLICIES, PolicyReport, SCHEMA, check_policies};
+pub use registry::{Reach, RegistryScope, RegistryToken};
 pub use resource::Target;
 pub use scope::TokenScope;
 pub use token::without_tokens;
@@ -85,6 +89,8 @@ pub struct Access {
     limiter: limiter::Limiter,
     memory: authenticate::Memory,
     audit: Audit,
+    /// What registry tokens are signed with; empty where nothing is served.
+    keys: OnceLock<Arc<Keys>>,
 }
 
 /// The policies in force, the rows that they were made of, and their parsed texts for the next reload.
@@ -152,6 +158,7 @@ impl Access {
             limiter: limiter::Limiter::new(),
             memory: authenticate::Memory::new()?,
             audit: Audit::start(catalog.clone(), Arc::clone(&clock)),
+            keys: OnceLock::new(),
             catalog,
             settings,
             clock,
@@ -200,7 +207,8 @@ impl Access {
 
     async fn decide_and_count(&self, caller: &Caller, action: Action, target: &Target<'_>) -> Result<(Decision, usize)> {
         let permitted = |rules: Arc<[String]>| {
-            let within = caller.scope.as_ref().is_none_or(|scope| scope.permits(action, target.system, target.repository.map(|(name, ..)| name)));
+            let within = caller.scope.as_ref().is_none_or(|scope| scope.permits(action, target.system, target.repository.map(|(name, ..)| name)))
+                && caller.narrowed.as_ref().is_none_or(|narrowed| narrowed.permits(action, target));
             Decision { allowed: within, rules, forbidden: false, outside_scope: !within }
         };
         if action == Action::SignIn {

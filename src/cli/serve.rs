@@ -119,6 +119,7 @@ fn options(config: Config) -> Options {
             listen: config.server.listen,
             public_url: config.server.public_url,
             trusted_proxies: config.server.trusted_proxies,
+            hosts: config.hosts.into_iter().map(|host| (host.name, host.repository)).collect(),
             tls: config.tls.as_ref().map(tls),
             metrics_networks: config.metrics.networks,
             workers: usize::try_from(config.server.workers).unwrap_or(0),

@@ -7,7 +7,7 @@ use entrepot_kit::name::DEFAULT_SYSTEM;
 use entrepot_kit::{Address, Kind};
 use serde_json::Value;
 
-use super::declared::{Places, Repository, System, member_address};
+use super::declared::{Host, Places, Repository, System, member_address};
 use super::reader::{Origin, Reader, nearest};
 use super::value::{BlobKind, DatabaseUrl};
 use super::{Blobs, Tls};
@@ -153,6 +153,19 @@ pub(super) fn declared(reader: &mut Reader<'_>, systems: &[(System, Places)], re
             && let Some(way) = way_back(repository, &by_address)
         {
             reader.problem_at(&places.header, format!("the group {} is a member of itself: {way}", repository.address()));
+        }
+    }
+}
+
+/// A host serves what the file declares.
+pub(super) fn hosts(reader: &mut Reader<'_>, hosts: &[(Host, Origin)], repositories: &[(Repository, Places)]) {
+    for (host, place) in hosts {
+        let known: Vec<String> = repositories.iter().map(|(repository, _)| repository.address().to_string()).collect();
+        let wanted = host.repository.to_string();
+        if !known.contains(&wanted) {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let hint = nearest(&wanted, &known).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            reader.problem_at(place, format!("the host {} serves {wanted}, which is not declared{hint}", host.name));
         }
     }
 }

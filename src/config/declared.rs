@@ -98,6 +98,15 @@ impl fmt::Debug for Repository {
     }
 }
 
+/// A host that serves one repository at its root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, without port.
+    pub name: String,
+    /// The repository.
+    pub repository: Address,
+}
+
 /// Where the parts of a declaration stand.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
@@ -106,6 +115,7 @@ pub(super) struct Places {
 }
 
 const SYSTEM_KEYS: [&str; 2] = ["name", "tags"];
+const HOST_KEYS: [&str; 2] = ["name", "repository"];
 const REPOSITORY_KEYS: [&str; 8] = ["system", "name", "format", "kind", "tags", "upstream", "members", "settings"];
 const MEMBER_KEYS: [&str; 5] = ["repository", "allow", "deny", "reserve", "merge"];
 
@@ -144,6 +154,38 @@ pub(super) fn repositories(reader: &mut Reader<'_>, checks: &Checks<'_>) -> Vec<
         }
     }
     found
+}
+
+/// The hosts of the file, each with where it stands.
+pub(super) fn hosts(reader: &mut Reader<'_>) -> Vec<(Host, Origin)> {
+    let mut found: Vec<(Host, Origin)> = Vec::new();
+    for (span, table) in reader.list("host").unwrap_or_default() {
+        reader.unknown(table, &HOST_KEYS, "in [[host]]");
+        let named = name_of(reader, table, &span, "host");
+        if table.get("repository").is_none() {
+            reader.problem(&span, String::from("this [[host]] names no repository, such as repository = \"main/oci\""));
+        }
+        let Some(((place, name), (repository_place, repository))) = named.zip(text(reader, table, "repository")) else { continue };
+        let repository = if repository.contains('/') { repository.to_owned() } else { format!("{DEFAULT_SYSTEM}/{repository}") };
+        match Address::parse(&repository) {
+            _ if !is_host(name) => {
+                reader.problem_at(&place, format!("{name:?} is no host: write its name in lower case and without port, such as \"charts.example.com\""));
+            }
+            _ if found.iter().any(|(other, _)| other.name == name) => reader.problem_at(&place, format!("the host {name} is declared twice")),
+            Ok(repository) => found.push((Host { name: name.to_owned(), repository }, repository_place)),
+            Err(error) => reader.problem_at(&repository_place, error.message().to_owned()),
+        }
+    }
+    found
+}
+
+/// A name or address as it stands in a `Host` header, without port.
+fn is_host(name: &str) -> bool {
+    let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match inner {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => (1..=253).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte)),
+    }
 }
 
 fn defaults(formats: &[&str]) -> Vec<(Repository, Places)> {

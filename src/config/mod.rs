@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use check::Checks;
-pub use declared::{Repository, System};
+pub use declared::{Host, Repository, System};
 pub use environment::Environment;
 pub use reader::{Origin, Problem, Shown};
 pub use value::{BlobKind, DatabaseUrl, LogFormat};
@@ -67,6 +67,8 @@ pub struct Config {
     pub systems: Vec<System>,
     /// `[[repository]]`, in the order of the file.
     pub repositories: Vec<Repository>,
+    /// `[[host]]`, in the order of the file.
+    pub hosts: Vec<Host>,
     /// The password of the user `admin` on the first start. From the environment only.
     pub admin_password: Option<SecretString>,
     /// Every single-valued setting as `config show` prints it.
@@ -322,6 +324,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
 
     let systems = declared::systems(&mut reader);
     let repositories = declared::repositories(&mut reader, checks);
+    let hosts = declared::hosts(&mut reader);
     reader.finish();
 
     check::storage(&mut reader, &database.url, &blobs, server.master_key.is_some(), &origins);
@@ -335,6 +338,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let policies = check::file(&mut reader, file, "access.policies", (&policies, &policies_origin), checks.policies);
     let tls = check::tls(&mut reader, file, (&certificate, &certificate_origin), (&key, &key_origin), checks);
     check::declared(&mut reader, &systems, &repositories, checks);
+    check::hosts(&mut reader, &hosts, &repositories);
 
     let environment_origin = Origin::Environment("ENTREPOT_ADMIN_PASSWORD");
     if let Some(password) = &environment.admin_password
@@ -360,6 +364,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
         log,
         systems: systems.into_iter().map(|(system, _)| system).collect(),
         repositories: repositories.into_iter().map(|(repository, _)| repository).collect(),
+        hosts: hosts.into_iter().map(|(host, _)| host).collect(),
         admin_password: environment.admin_password.clone(),
         settings,
     })

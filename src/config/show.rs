@@ -36,6 +36,9 @@ impl Config {
         for repository in &self.repositories {
             show_repository(&mut text, repository);
         }
+        for host in &self.hosts {
+            push(&mut text, format_args!("[[host]]\nname = {}\nrepository = {}", quoted(&host.name), quoted(&host.repository.to_string())));
+        }
         text
     }
 }

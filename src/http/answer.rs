@@ -233,3 +233,14 @@ pub(crate) fn refuse(error: &Error, format: Option<&dyn Format>) -> HttpResponse
     }
     builder.body(body)
 }
+
+/// The refusal of a method, with those that would be taken.
+pub(crate) fn method_not_allowed(methods: &[http::Method], format: Option<&dyn Format>) -> HttpResponse {
+    let error = Error::new(http::StatusCode::METHOD_NOT_ALLOWED, "this address is not served by that method");
+    let mut response = refuse(&error, format);
+    let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
+    if let Ok(allow) = HeaderValue::from_str(&allow) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}

@@ -25,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) facts: RequestFacts,
     /// Scheme, host and port by which the caller reaches us.
     pub(crate) origin: String,
+    /// Host and port as this request names them; `None` when it names none that could be one.
+    host: Option<String>,
     /// When the request came: the same time for all that it does.
     pub(crate) now: Timestamp,
     /// The address, unless somebody whom we do not trust forwarded the request: then it may come from anywhere.
@@ -46,12 +48,29 @@ impl Client {
         let trusted = peer.is_some_and(|peer| trusts(&server.settings, peer));
         let remote = remote(headers, peer, trusted, &server.settings);
         let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+        let host = host(headers, request.uri().authority().map(actix_web::http::uri::Authority::as_str), trusted);
         Self {
             neighbour: remote.filter(|_| trusted || !forwarded),
-            facts: RequestFacts { remote, request_id: request_id(headers) },
-            origin: origin(headers, request.uri().authority().map(actix_web::http::uri::Authority::as_str), trusted, &server.settings),
+            facts: RequestFacts { remote, request_id: request_id(headers), service: None },
+            origin: origin(headers, host.as_deref(), trusted, &server.settings),
+            host,
             now: server.engine.now(),
         }
+    }
+
+    /// The repository that the request's host is bound to. Such a host is reached under its own name, whatever `public_url` says.
+    pub(crate) fn bind(&mut self, settings: &Settings) -> Option<Address> {
+        let host = self.host.as_deref()?;
+        let bound = settings.hosts.get(without_port(host))?.clone();
+        let scheme = self.origin.split_once("://").map_or("http", |(scheme, _)| scheme);
+        self.origin = format!("{scheme}://{host}");
+        Some(bound)
+    }
+
+    /// The host and port of the origin: what a registry client calls the service.
+    pub(crate) fn service(&self) -> &str {
+        let rest = self.origin.split_once("://").map_or(self.origin.as_str(), |(_, rest)| rest);
+        rest.split_once('/').map_or(rest, |(host, _)| host)
     }
 
     /// Finds out who asks, after a look at what other replicas changed about `address` and the rights to it.
@@ -64,6 +83,16 @@ impl Client {
         let caller = server.engine.access.authenticate(credentials, &self.facts).await?;
         let context = Context { caller, now: self.now, facts: self.facts.clone() };
         Ok((self, context))
+    }
+
+    /// The same with credentials that came in another way.
+    ///
+    /// # Errors
+    /// As for [`Self::sign_in`].
+    pub(crate) async fn sign_in_with(self, server: &Server, credentials: Option<Credentials>) -> Result<Context> {
+        server.engine.catch_up(None).await?;
+        let caller = server.engine.access.authenticate(credentials, &self.facts).await?;
+        Ok(Context { caller, now: self.now, facts: self.facts })
     }
 }
 
@@ -101,19 +130,34 @@ fn remote(headers: &HeaderMap, peer: Option<IpAddr>, trusted: bool, settings: &S
     last
 }
 
+/// The last value of a forwarded header, where it is believed.
+fn right_most<'a>(headers: &'a HeaderMap, name: &str, trusted: bool) -> Option<&'a str> {
+    headers.get_all(name).last().and_then(|value| value.to_str().ok()).and_then(|value| value.rsplit(',').next()).map(str::trim).filter(|_| trusted)
+}
+
 /// HTTP/2 says the host in the address (`authority`), HTTP/1 in a header.
-fn origin(headers: &HeaderMap, authority: Option<&str>, trusted: bool, settings: &Settings) -> String {
+fn host(headers: &HeaderMap, authority: Option<&str>, trusted: bool) -> Option<String> {
+    let forwarded = right_most(headers, "x-forwarded-host", trusted);
+    let host = forwarded.or_else(|| headers.get(header::HOST).and_then(|value| value.to_str().ok())).or(authority);
+    host.filter(|host| is_host(host)).map(str::to_ascii_lowercase)
+}
+
+fn origin(headers: &HeaderMap, host: Option<&str>, trusted: bool, settings: &Settings) -> String {
     if let Some(url) = &settings.public_url {
         return url.clone();
     }
-    let right_most = |name: &str| {
-        headers.get_all(name).last().and_then(|value| value.to_str().ok()).and_then(|value| value.rsplit(',').next()).map(str::trim).filter(|_| trusted)
-    };
-    let scheme = right_most("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https"));
+    let scheme = right_most(headers, "x-forwarded-proto", trusted).filter(|scheme| matches!(*scheme, "http" | "https"));
     let scheme = scheme.unwrap_or(if settings.tls.is_some() { "https" } else { "http" });
-    let host = right_most("x-forwarded-host").or_else(|| headers.get(header::HOST).and_then(|value| value.to_str().ok())).or(authority);
-    let host = host.filter(|host| is_host(host)).map_or_else(|| settings.listen.to_string(), str::to_ascii_lowercase);
+    let host = host.map_or_else(|| settings.listen.to_string(), str::to_owned);
     format!("{scheme}://{host}")
+}
+
+/// `[::1]:5000` and `host:5000` without their ports.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
 }
 
 /// A host, with a port perhaps: nothing that could break out of a document that it is written into.
@@ -122,7 +166,10 @@ fn is_host(text: &str) -> bool {
 }
 
 /// Reads `Authorization`.
-fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>> {
+///
+/// # Errors
+/// 401 for what is no such header.
+pub(crate) fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let malformed = || Error::unauthorized("the Authorization header is neither Basic nor Bearer");
     let (scheme, rest) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(malformed)?;
@@ -142,7 +189,7 @@ fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{credentials, is_host, request_id};
+    use super::{credentials, is_host, request_id, without_port};
     use crate::access::Credentials;
     use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
@@ -160,6 +207,15 @@ mod tests {
         assert!(is_host("[::1]:8080") && is_host("packages.example.com"));
         assert_eq!(request_id(&with("x-request-id", "abc-1")), "abc-1");
         assert_ne!(request_id(&with("x-request-id", "a b")), "a b");
+    }
+
+    #[test]
+    fn hosts_are_known_without_their_ports() {
+        for (host, name) in
+            [("a.example:5000", "a.example"), ("a.example", "a.example"), ("[::1]:5000", "[::1]"), ("[::1]", "[::1]"), ("127.0.0.2:80", "127.0.0.2")]
+        {
+            assert_eq!(without_port(host), name);
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Requests in, answers out: the only place that knows the web framework.
 //!
-//! A request's way: [`client`] reads who asks and how they reach us, [`repository`] finds the repository, lets the policy decide what the
-//! format's route demands and runs its handler, [`answer`] sends the result.
+//! A request's way: [`client`] reads who asks and how they reach us, [`place`] finds the repository, [`repository`] lets the policy decide
+//! what the format's route demands and runs its handler, [`answer`] sends the result. [`registry`] is what of the container clients'
+//! interface below `/v2/` belongs to no repository: the greeting, tokens, the list of all images.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
+use entrepot_kit::Address;
 use ipnet::IpNet;
 
 use crate::registry::Engine;
@@ -21,7 +24,10 @@ mod conditional;
 mod ending;
 mod figures;
 mod health;
+mod mirrors;
 pub(crate) mod observe;
+mod place;
+mod registry;
 mod repository;
 pub mod tls;
 
@@ -41,6 +47,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Networks whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Hosts that serve one repository at their root, by name without port.
+    pub hosts: BTreeMap<String, Address>,
     /// The files for TLS; `None`: plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Networks that may read `/metrics` without signing in.
@@ -101,6 +109,7 @@ pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> 
             .wrap(actix_web::middleware::from_fn(observe::around))
             .configure(health::routes)
             .configure(figures::routes)
+            .configure(mirrors::routes)
             .configure(crate::api::routes)
             .configure(crate::ui::routes)
             .default_service(web::to(repository::serve))

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use entrepot_kit::path::RequestPath;
 use entrepot_kit::route::Found;
 use entrepot_kit::{
     Access, Action, Address, BaseUrl, Captures, Error, Facade as _, Format, Handler, Kind, Query, Repository, Request, Response, ResponseBody, Result, Route,
@@ -16,20 +15,26 @@ use entrepot_kit::{
 };
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::access::Caller;
-use crate::http::answer::{Asked, answer, refuse};
+use crate::access::{Caller, Reach};
+use crate::http::answer::{Asked as Form, answer, method_not_allowed, refuse};
 use crate::http::client::Client;
 use crate::http::observe::tell;
+use crate::http::place::{Asked, Place, is_registry, speaks_registry};
+use crate::http::registry::{Challenge, Need, Own, covers, needs};
 use crate::http::{Server, body};
 use crate::metrics::About;
-use crate::registry::view::{check_moment, parse_address};
-use crate::registry::{Context, Moment, Repo, Session, View};
+use crate::registry::view::check_moment;
+use crate::registry::{Context, Engine, Moment, Repo, Session, Table, View};
 
 /// What becomes known of a request while it is answered.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Known {
     source: Option<Source>,
-    format: Option<Arc<dyn Format>>,
+    pub(crate) format: Option<Arc<dyn Format>>,
+    /// What a container client learns from a refusal.
+    challenge: Option<Challenge>,
+    /// The registry whose image was given to a container client.
+    namespace: Option<String>,
 }
 
 /// Answers whatever no other service takes.
@@ -44,9 +49,16 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, server: w
             if error.status() == StatusCode::INTERNAL_SERVER_ERROR {
                 tracing::error!(request_id, %error, cause = ?std::error::Error::source(&error), "a request failed");
             }
-            refuse(&error, known.format.as_deref())
+            let mut response = refuse(&error, known.format.as_deref());
+            if let Some(challenge) = known.challenge.filter(|_| error.status() == StatusCode::UNAUTHORIZED) {
+                challenge.write(&mut response);
+            }
+            response
         }
     };
+    if let Some(namespace) = known.namespace.and_then(|namespace| HeaderValue::from_str(&namespace).ok()) {
+        response.headers_mut().insert(HeaderName::from_static("oci-namespace"), namespace);
+    }
     if let Some(source) = known.source {
         tell(&request, |told| told.source = Some(source));
         response.headers_mut().insert(HeaderName::from_static("x-artifact-source"), HeaderValue::from_static(source.name()));
@@ -54,47 +66,127 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, server: w
     response
 }
 
-async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, client: Client, known: &mut Known) -> Result<HttpResponse> {
-    let raw = request.uri().path();
-    let mut segments = raw.strip_prefix('/').unwrap_or(raw).splitn(3, '/');
-    let (system, repository, rest) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
-    let path = RequestPath::decode(rest)?;
+async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, mut client: Client, known: &mut Known) -> Result<HttpResponse> {
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let bound = client.bind(&server.settings);
+    let asked = Asked { path: request.uri().path(), query: &query, bound: bound.as_ref() };
+    if is_registry(&asked, &server.engine.table()) {
+        known.is_registry(request, server, &mut client);
+        if let Some(own) = Own::of(asked.path) {
+            return own.serve(request, payload, server, client, &asked, known).await;
+        }
+    }
     let method = Method::from_bytes(request.method().as_str().as_bytes()).map_err(|_| Error::bad_request("the method is not one of HTTP"))?;
-    let address = parse_address(system, repository).ok();
-    let (client, context) = client.sign_in(request, server, address.as_ref().map(|(address, _)| address)).await?;
+    let mut place = Place::find(&asked, &server.engine.table())?;
+    let needs = needs(&server.engine.formats, &place, &method, &query);
+    known.challenge_for(&needs);
+    let (client, mut context) = client.sign_in(request, server, place.address.as_ref()).await?;
     // At once: a client that leaves takes the rest of this function with it.
     tell(request, |told| told.principal = context.caller.name());
-    let view = address.as_ref().and_then(|(address, moment)| Some(View { repo: server.engine.repo(address)?, moment: *moment }));
-    let base = BaseUrl { origin: client.origin.clone(), path: format!("/{system}/{repository}") };
-    let incoming = Incoming { request, payload, path, method, base, context };
+    known.signed_in(&context.caller);
+    let table = server.engine.table();
+    if place.registry.is_some() {
+        // What a name means may have changed on another replica.
+        let again = Place::find(&asked, &table)?;
+        if again.address != place.address {
+            server.engine.catch_up(again.address.as_ref()).await?;
+            place = again;
+        }
+        if let Some(need) = needs.first() {
+            place.named.clone_from(&need.image);
+        }
+        context.caller = within(&context.caller, &table, &place, &needs)?;
+    }
+    let view = place.repo(&table).map(|repo| View { repo: Arc::clone(repo), moment: place.moment });
+    let base = BaseUrl { origin: client.origin.clone(), path: place.base.clone() };
+    let incoming = Incoming { request, payload, place, query, method, base, context };
 
-    let readable = match &view {
-        Some(view) => server.engine.access.decide(&incoming.context.caller, Action::Read, &view.repo.target(None)).await?.allowed,
-        None => false,
-    };
-    if !readable && let Some((route, captures, format)) = sign_in_route(server, &incoming) {
-        known.found(request, route, &format);
-        let address = address.map_or_else(|| Address::new("main", "unknown"), |(address, _)| Ok(address))?;
-        return incoming.sign_in(server, address, route, captures, &*format).await;
+    if incoming.place.registry.is_none() {
+        let readable = match &view {
+            Some(view) => server.engine.access.decide(&incoming.context.caller, Action::Read, &view.repo.target(None)).await?.allowed,
+            None => false,
+        };
+        if !readable && let Some((route, captures, format)) = sign_in_route(server, &incoming) {
+            known.found(request, route, &format);
+            let address = incoming.place.address.clone().map_or_else(|| Address::new("main", "unknown"), Ok)?;
+            return incoming.sign_in(server, address, route, captures, &*format).await;
+        }
     }
     match view {
         Some(view) => incoming.run(server, view, known).await,
-        None => {
-            let named = address.map_or_else(|| format!("{system}/{repository}"), |(address, _)| address.to_string());
-            Err(server.engine.access.missing(&incoming.context.caller, &named))
+        None => Err(server.engine.access.missing(&incoming.context.caller, &incoming.place.named)),
+    }
+}
+
+/// The caller where the scopes of its registry token are known to mean what they mean here.
+///
+/// # Errors
+/// 401 when the token is not good for what is needed, whether there is such a thing or not: the client then asks for another.
+fn within(caller: &Caller, table: &Table, place: &Place, needs: &[Need]) -> Result<Caller> {
+    let (Some(asked), Some(registry)) = (caller.asked(), &place.registry) else { return Ok(caller.clone()) };
+    if !covers(asked, needs) {
+        return Err(Error::unauthorized("the token in use is not for this: ask for one with the scope that WWW-Authenticate names"));
+    }
+    let mut reach = Vec::new();
+    for scope in asked {
+        let Some(name) = scope.image() else { continue };
+        let here = place.repo(table).zip(name.strip_prefix(&registry.prefix));
+        for (repo, image) in here.into_iter().chain(table.named(name)) {
+            let members = repo.leaves.iter().flat_map(|leaf| leaf.through.iter().chain([&leaf.repo]));
+            for repo in std::iter::once(repo).chain(members) {
+                let names = [image.to_owned(), repo.full_name(image).into_owned()];
+                reach.extend(names.map(|image| Reach { address: repo.address().clone(), image, scope: scope.clone() }));
+            }
         }
     }
+    Ok(caller.within(reach))
 }
 
 /// The sign-in route of whichever format has one for this path.
 fn sign_in_route(server: &Server, incoming: &Incoming<'_>) -> Option<(&'static Route, Captures, Arc<dyn Format>)> {
-    server.engine.formats.iter().find_map(|format| match format.routes().find(&incoming.method, &incoming.path) {
+    server.engine.formats.iter().find_map(|format| match format.routes().find(&incoming.method, &incoming.place.path) {
         Found::Route(route, captures) if matches!(route.handler, Handler::SignIn(_)) => Some((route, captures, Arc::clone(format))),
         _ => None,
     })
 }
 
 impl Known {
+    /// Whatever becomes of the request, a container client reads the answer.
+    fn is_registry(&mut self, request: &HttpRequest, server: &Server, client: &mut Client) {
+        self.format = server.engine.formats.iter().find(|format| speaks_registry(&***format)).cloned();
+        let mut challenge = Challenge::new(client);
+        challenge.error = sends_bearer(request).then_some("invalid_token");
+        self.challenge = Some(challenge);
+        client.facts.service = Some(client.service().to_owned());
+    }
+
+    fn challenge_for(&mut self, needs: &[Need]) {
+        if let Some(challenge) = &mut self.challenge {
+            challenge.ask_for(needs);
+        }
+    }
+
+    /// What a client is asked for that no image is.
+    pub(crate) fn challenge_with(&mut self, scopes: Vec<String>) {
+        if let Some(challenge) = &mut self.challenge {
+            challenge.ask(scopes);
+        }
+    }
+
+    /// Nothing of what was sent is a registry token.
+    pub(crate) fn without_error(&mut self) {
+        if let Some(challenge) = &mut self.challenge {
+            challenge.error = None;
+        }
+    }
+
+    /// The credentials were right. What a token is refused after this is for want of scopes.
+    pub(crate) fn signed_in(&mut self, caller: &Caller) {
+        if let Some(challenge) = &mut self.challenge {
+            challenge.error = caller.asked().is_some().then_some("insufficient_scope");
+        }
+    }
+
     fn found(&mut self, request: &HttpRequest, route: &'static Route, format: &Arc<dyn Format>) {
         tell(request, |told| {
             told.route = route.name;
@@ -109,7 +201,8 @@ impl Known {
 struct Incoming<'a> {
     request: &'a HttpRequest,
     payload: web::Payload,
-    path: RequestPath,
+    place: Place,
+    query: Query,
     method: Method,
     base: BaseUrl,
     context: Context,
@@ -119,10 +212,12 @@ impl Incoming<'_> {
     async fn run(self, server: &Server, view: View, known: &mut Known) -> Result<HttpResponse> {
         let engine = &server.engine;
         let format = Arc::clone(&view.repo.format);
-        let (route, captures) = match format.routes().find(&self.method, &self.path) {
+        let named = self.place.registry.is_some().then(|| self.place.named.clone());
+        let hide = |error| hidden(engine, &self.context, named.as_deref(), error);
+        let (route, captures) = match self.place.routes(&*format).find(&self.method, &self.place.path) {
             Found::Route(route, captures) => (route, captures),
             other => {
-                engine.allow(&self.context, Action::Read, &view.repo, None).await?;
+                engine.allow(&self.context, Action::Read, &view.repo, None).await.map_err(hide)?;
                 tell(self.request, |told| told.about.format = format.id());
                 known.format = Some(format);
                 return match other {
@@ -132,8 +227,8 @@ impl Incoming<'_> {
             }
         };
         known.found(self.request, route, &format);
-        let package = route.package.map(|name| captures.get(name).to_owned());
-        let view = destination(engine, &self.context, view, route.handler.action(), package.as_deref()).await?;
+        let package = route.package.map(|name| view.repo.full_name(captures.get(name)).into_owned());
+        let view = destination(engine, &self.context, view, route.handler.action(), package.as_deref()).await.map_err(hide)?;
         let private = self.is_private(engine, &view.repo, package.as_deref()).await?;
         let frozen = matches!(view.moment, Some(Moment::Revision(_)));
         let headers = forwardable(self.request);
@@ -141,8 +236,11 @@ impl Incoming<'_> {
         let accounts = engine.access.accounts(&self.context.caller, &facts);
         let caller = self.context.caller.clone();
         let session = Session::new(Arc::clone(engine), view.clone(), self.base.clone(), self.context.clone(), accounts);
-        let permit = Permit { server, session: &session, caller: &caller, view: &view, package: package.as_deref(), context: &self.context };
-        let asked = Asked { headers: &headers, private, frozen, may_redirect: self.method == Method::GET && view.repo.redirects_downloads() };
+        let context = self.context.clone();
+        let namespace = self.place.registry.as_ref().and_then(|registry| registry.namespace.clone());
+        let permit =
+            Permit { server, session: &session, caller: &caller, view: &view, package: package.as_deref(), context: &context, named: named.as_deref() };
+        let asked = Form { headers: &headers, private, frozen, may_redirect: self.method == Method::GET && view.repo.redirects_downloads() };
         let response = match route.handler {
             Handler::Read(handler) => handler(permit.grant().await?, self.into_request(server, captures, &headers)?).await,
             Handler::Publish(handler) => handler(permit.grant().await?, self.into_request(server, captures, &headers)?).await,
@@ -155,6 +253,7 @@ impl Incoming<'_> {
         };
         known.source = session.reader().source();
         let response = response?;
+        known.namespace = namespace;
         if let ResponseBody::File(file) = &response.body {
             known.source = Some(file.source);
         }
@@ -166,11 +265,11 @@ impl Incoming<'_> {
         let headers = forwardable(self.request);
         let accounts = server.engine.access.accounts(&self.context.caller, &self.context.facts);
         let response: Response = handler(SignIn { accounts, address }, self.into_request(server, captures, &headers)?).await?;
-        answer(response, &Asked { headers: &headers, private: true, frozen: false, may_redirect: false }, format).await
+        answer(response, &Form { headers: &headers, private: true, frozen: false, may_redirect: false }, format).await
     }
 
     /// Whether a shared cache must not keep the answer: it depends on who asks.
-    async fn is_private(&self, engine: &Arc<crate::registry::Engine>, repo: &Repo, package: Option<&str>) -> Result<bool> {
+    async fn is_private(&self, engine: &Arc<Engine>, repo: &Repo, package: Option<&str>) -> Result<bool> {
         if self.context.caller.principal.is_anonymous() {
             return Ok(false);
         }
@@ -180,9 +279,9 @@ impl Incoming<'_> {
     fn into_request(self, server: &Server, captures: Captures, headers: &HeaderMap) -> Result<Request> {
         Ok(Request {
             method: self.method,
-            path: self.path,
+            path: self.place.path,
             captures,
-            query: Query::parse(self.request.uri().query().unwrap_or_default()),
+            query: self.query,
             headers: headers.clone(),
             body: body::take(self.request, self.payload, server.engine.max_upload.saturating_mul(3) / 2, server.settings.idle_timeout)?,
             base: self.base,
@@ -198,12 +297,15 @@ struct Permit<'a> {
     view: &'a View,
     package: Option<&'a str>,
     context: &'a Context,
+    /// What refusals call the repository, where the client did not name it as others do.
+    named: Option<&'a str>,
 }
 
 impl Permit<'_> {
     async fn grant<A: Access>(&self) -> Result<Repository<A>> {
         let access = &self.server.engine.access;
-        let grant = access.require::<A>(self.caller, &self.view.repo.target(self.package), &self.context.facts).await?;
+        let grant = access.require::<A>(self.caller, &self.view.repo.target(self.package), &self.context.facts).await;
+        let grant = grant.map_err(|error| hidden(&self.server.engine, self.context, self.named, error))?;
         check_moment(&self.view.repo, self.view.moment)?;
         if A::ACTION != Action::Read {
             self.view.check_writable()?;
@@ -214,7 +316,7 @@ impl Permit<'_> {
 
 /// Where a request is answered: a change to a group goes to the member that `publish_to` names. Who may not read the group does
 /// not learn that there is one, and who may not read the member does not learn its name.
-async fn destination(engine: &Arc<crate::registry::Engine>, context: &Context, view: View, action: Action, package: Option<&str>) -> Result<View> {
+async fn destination(engine: &Arc<Engine>, context: &Context, view: View, action: Action, package: Option<&str>) -> Result<View> {
     if view.repo.kind() != Kind::Group || matches!(action, Action::Read | Action::SignIn) || view.moment.is_some() {
         return Ok(view);
     }
@@ -233,14 +335,18 @@ async fn destination(engine: &Arc<crate::registry::Engine>, context: &Context, v
     Ok(View { repo, moment: None })
 }
 
-fn method_not_allowed(methods: &[Method], format: Option<&dyn Format>) -> HttpResponse {
-    let error = Error::new(StatusCode::METHOD_NOT_ALLOWED, "this address is not served by that method");
-    let mut response = refuse(&error, format);
-    let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-    if let Ok(allow) = HeaderValue::from_str(&allow) {
-        response.headers_mut().insert(actix_web::http::header::ALLOW, allow);
+/// A refusal that says no more than the client said, where what a name means tells something of its own: which systems there are.
+fn hidden(engine: &Engine, context: &Context, named: Option<&str>, error: Error) -> Error {
+    match named {
+        Some(named) if matches!(error.status(), StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => engine.access.missing(&context.caller, named),
+        _ => error,
     }
-    response
+}
+
+/// Whether the request comes with a token of some kind.
+fn sends_bearer(request: &HttpRequest) -> bool {
+    let header = request.headers().get(actix_web::http::header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    header.and_then(|value| value.split_first_chunk::<7>()).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
 }
 
 /// The headers that a format sees: all but credentials.

@@ -58,7 +58,8 @@ impl Reader {
         let mut allowed = Vec::new();
         'leaves: for leaf in leaves {
             for repo in leaf.through.iter().chain([&leaf.repo]) {
-                if !self.engine.access.decide(&self.caller, Action::Read, &repo.target(package)).await?.allowed {
+                let package = package.map(|package| repo.full_name(package));
+                if !self.engine.access.decide(&self.caller, Action::Read, &repo.target(package.as_deref())).await?.allowed {
                     continue 'leaves;
                 }
             }

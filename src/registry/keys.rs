@@ -1,13 +1,14 @@
-//! The signing keys of repositories: ECDSA P-256, made when first needed, sealed by the master key in the catalog.
+//! Signing keys, ECDSA P-256, made when first needed and sealed by the master key in the catalog: one for each repository, and one after
+//! the other for registry tokens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use entrepot_kit::{Error, Result, Signature, Timestamp, VerificationKey};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -23,6 +24,8 @@ const P256_PREFIX: [u8; 26] = [
 
 /// The purpose of the row that tells one master key from another.
 const PROOF: &str = "master-key";
+/// How long a key for registry tokens signs: 30 days, counted from 1970, so that all replicas agree which one it is.
+const TOKEN_KEY_PERIOD: i64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Seals the private keys in the catalog. The same on all replicas.
 pub struct MasterKey(RandomizedNonceKey);
@@ -93,11 +96,23 @@ impl MasterKey {
     }
 }
 
-/// Keys by repository.
+/// The keys that are open.
 pub(crate) struct Keys {
     catalog: Catalog,
     master: MasterKey,
     open: Mutex<HashMap<i64, Arc<OpenKey>>>,
+    /// By period.
+    tokens: Mutex<BTreeMap<i64, Arc<TokenKey>>>,
+}
+
+/// A key for registry tokens.
+pub(crate) struct TokenKey {
+    /// Names it in the header of a token.
+    pub(crate) id: String,
+    /// Signs.
+    pub(crate) signs: jsonwebtoken::EncodingKey,
+    /// Verifies.
+    pub(crate) verifies: jsonwebtoken::DecodingKey,
 }
 
 struct OpenKey {
@@ -107,7 +122,7 @@ struct OpenKey {
 
 impl Keys {
     pub(crate) fn new(catalog: Catalog, master: MasterKey) -> Self {
-        Self { catalog, master, open: Mutex::default() }
+        Self { catalog, master, open: Mutex::default(), tokens: Mutex::default() }
     }
 
     fn purpose(repository: i64) -> String {
@@ -137,6 +152,61 @@ impl Keys {
         Ok(key)
     }
 
+    /// The key that signs registry tokens now; made by whichever replica needs it first.
+    pub(crate) async fn token_key(&self, now: Timestamp) -> Result<Arc<TokenKey>> {
+        let period = period_of(now);
+        if let Some(key) = self.known_token_key(period).await? {
+            return Ok(key);
+        }
+        let row = self.catalog.put_key(self.generate(&token_purpose(period), now)?).await?;
+        self.open_token_key(period, &row)
+    }
+
+    /// The key of ours that a token names. Clocks differ, and tokens outlive the end of a period: its neighbours count too, and
+    /// nothing else that is called a key.
+    pub(crate) async fn token_key_named(&self, id: &str, now: Timestamp) -> Result<Option<Arc<TokenKey>>> {
+        let period = period_of(now);
+        for period in [period, period - 1, period + 1] {
+            if let Some(key) = self.known_token_key(period).await?.filter(|key| key.id == id) {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn known_token_key(&self, period: i64) -> Result<Option<Arc<TokenKey>>> {
+        if let Some(key) = self.tokens.lock().get(&period) {
+            return Ok(Some(Arc::clone(key)));
+        }
+        match self.catalog.keys(&token_purpose(period)).await?.first() {
+            Some(row) => Ok(Some(self.open_token_key(period, row)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn open_token_key(&self, period: i64, row: &KeyRow) -> Result<Arc<TokenKey>> {
+        let private = self.master.open(&row.purpose, &row.sealed)?;
+        let point = row.public.strip_prefix(P256_PREFIX.as_slice()).ok_or_else(|| Error::internal("a stored signing key is malformed"))?;
+        let verifies = jsonwebtoken::DecodingKey::from_ec_der(point);
+        let key = Arc::new(TokenKey { id: row.id.clone(), signs: jsonwebtoken::EncodingKey::from_ec_der(&private), verifies });
+        let mut open = self.tokens.lock();
+        open.insert(period, Arc::clone(&key));
+        while open.len() > 3 {
+            open.pop_first();
+        }
+        Ok(key)
+    }
+
+    /// Text that a client carries for us and must not read: bound to a purpose.
+    pub(crate) fn seal_text(&self, purpose: &str, text: &str) -> Result<String> {
+        Ok(URL_SAFE_NO_PAD.encode(self.master.seal(purpose, text.as_bytes())?))
+    }
+
+    /// The text that was sealed; `None` for what never was, for this purpose.
+    pub(crate) fn open_text(&self, purpose: &str, sealed: &str) -> Option<String> {
+        String::from_utf8(self.master.open(purpose, &URL_SAFE_NO_PAD.decode(sealed).ok()?).ok()?).ok()
+    }
+
     fn generate(&self, purpose: &str, now: Timestamp) -> Result<KeyRow> {
         let private =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).map_err(|_| Error::internal("no key could be made"))?;
@@ -159,11 +229,19 @@ impl Keys {
     }
 }
 
+fn period_of(now: Timestamp) -> i64 {
+    now.0.div_euclid(TOKEN_KEY_PERIOD)
+}
+
+fn token_purpose(period: i64) -> String {
+    format!("docker-token/{period}")
+}
+
 #[cfg(test)]
 mod tests {
     use entrepot_kit::Timestamp;
 
-    use super::MasterKey;
+    use super::{Keys, MasterKey, TOKEN_KEY_PERIOD};
     use crate::store::catalog::Catalog;
 
     #[test]
@@ -188,5 +266,29 @@ mod tests {
         let refused = other.prove(&catalog, Timestamp(2)).await.expect_err("another key");
         assert!(refused.message().contains("same on all replicas"), "{refused}");
         assert!(MasterKey::from_hex(&"zz".repeat(32).into()).is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn keys_for_tokens_are_shared_and_follow_each_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let catalog = Catalog::open_sqlite(&folder.path().join("catalog.db")).await.expect("a catalog");
+        let replica = || Keys::new(catalog.clone(), MasterKey::new(&[7; 32]).expect("32 bytes"));
+        let (one, other) = (replica(), replica());
+        let now = Timestamp(100 * TOKEN_KEY_PERIOD);
+        let (first, same) = tokio::join!(one.token_key(now), other.token_key(now));
+        let (first, same) = (first.expect("a key"), same.expect("a key"));
+        assert_eq!(first.id, same.id, "whoever comes second takes the first one's");
+        let later = now.plus(TOKEN_KEY_PERIOD);
+        let second = other.token_key(later).await.expect("the next key");
+        assert_ne!(first.id, second.id);
+        // A token of the last moment, and one of a replica whose clock is ahead.
+        for (id, time, known) in [(&first.id, later, true), (&second.id, now, true), (&first.id, later.plus(TOKEN_KEY_PERIOD), false)] {
+            assert_eq!(one.token_key_named(id, time).await.expect("an answer").is_some(), known, "{id} at {time:?}");
+        }
+        for foreign in ["", "../../etc/passwd", "docker-token/100", "sign/1"] {
+            assert!(one.token_key_named(foreign, now).await.expect("an answer").is_none(), "{foreign}");
+        }
+        let sealed = one.seal_text("a", "text").expect("sealed");
+        assert_eq!((other.open_text("a", &sealed).as_deref(), other.open_text("b", &sealed), other.open_text("a", "x")), (Some("text"), None, None));
     }
 }

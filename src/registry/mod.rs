@@ -28,6 +28,7 @@ mod hosted;
 pub mod keys;
 mod locks;
 mod mend;
+mod mirrors;
 mod mount;
 pub mod patterns;
 mod permission;
@@ -85,7 +86,7 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// Detached work that has not ended.
     detached: Arc<AtomicUsize>,
-    keys: keys::Keys,
+    pub(crate) keys: Arc<keys::Keys>,
     table: RwLock<Arc<Table>>,
     /// The catalog's epoch that the table was built at, or later.
     table_epoch: AtomicU64,
@@ -110,10 +111,12 @@ impl Engine {
     /// # Errors
     /// Failures of the catalog.
     pub async fn new(parts: Parts) -> Result<Arc<Self>> {
+        let keys = Arc::new(keys::Keys::new(parts.catalog.clone(), parts.master_key));
+        parts.access.use_keys(Arc::clone(&keys));
         let engine = Arc::new(Self {
             metrics: Metrics::new((parts.clock)()),
             detached: Arc::default(),
-            keys: keys::Keys::new(parts.catalog.clone(), parts.master_key),
+            keys,
             catalog: parts.catalog,
             blobs: parts.blobs,
             uploads: parts.uploads,

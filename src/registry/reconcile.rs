@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entrepot_kit::accounts::Tags;
+use entrepot_kit::name::DEFAULT_SYSTEM;
 use entrepot_kit::{Address, Error, Format, Kind, Result, SystemName, Timestamp};
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -85,6 +86,21 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
     format.check_settings(&Value::Object(own)).map_err(named)
 }
 
+/// What is declared and what was made through the API may not make a name below `/v2/` ambiguous.
+///
+/// # Errors
+/// 400 naming the system and the repository of the default system that share a name.
+fn check_names(systems: &[SystemName], repositories: &[Address]) -> Result<()> {
+    let shared = |address: &&Address| address.system.as_str() == DEFAULT_SYSTEM && systems.iter().any(|system| system.as_str() == address.repository.as_str());
+    match repositories.iter().find(shared) {
+        None => Ok(()),
+        Some(address) => Err(Error::bad_request(format!(
+            "the repository {address} and the system {} have one name: a system and a repository of {DEFAULT_SYSTEM} may not share a name; take another",
+            address.repository
+        ))),
+    }
+}
+
 /// Creates what is declared and missing, updates what is declared and there, and frees what is no longer declared for changes
 /// through the API: nothing is deleted because a line left a file.
 ///
@@ -103,6 +119,9 @@ pub async fn reconcile(catalog: &Catalog, systems: &[DeclaredSystem], repositori
 
 async fn reconcile_once(catalog: &Catalog, systems: &[DeclaredSystem], repositories: &[Wanted], now: Timestamp) -> Result<()> {
     let stored: Vec<_> = catalog.systems().await?;
+    let all_systems: Vec<_> = stored.iter().map(|row| row.name.clone()).chain(systems.iter().map(|system| system.name.clone())).collect();
+    let stored_addresses = catalog.repositories().await?.into_iter().map(|row| row.address);
+    check_names(&all_systems, &stored_addresses.chain(repositories.iter().map(|wanted| wanted.address.clone())).collect::<Vec<_>>())?;
     for system in systems {
         match stored.iter().find(|row| row.name == system.name) {
             None => drop(catalog.create_system(system.name.clone(), system.tags.clone(), true, now).await?),

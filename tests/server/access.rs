@@ -30,11 +30,14 @@ pub(crate) struct Probe {
     pub(crate) open: bool,
     /// The route demands `read`.
     pub(crate) reads: bool,
+    /// The route is one of container clients, below `/v2/`.
+    pub(crate) registry: bool,
 }
 
 impl Probe {
     pub(crate) fn at(&self, address: &str) -> Call {
-        let call = Call::new(self.method.clone(), format!("/{address}/{}", self.path));
+        let mount = if self.registry { "/v2" } else { "" };
+        let call = Call::new(self.method.clone(), format!("{mount}/{address}/{}", self.path));
         if matches!(self.method, Method::PUT | Method::POST | Method::PATCH) {
             Call { body: "{}".into(), ..call.with("Content-Type", "application/json") }
         } else {
@@ -47,7 +50,8 @@ impl Probe {
 pub(crate) fn every_route(house: &House) -> Vec<Probe> {
     let mut probes = Vec::new();
     for format in &house.engine().formats {
-        for route in format.routes().0 {
+        let tables = [(format.routes(), false), (format.registry_routes(), true)];
+        for (table, route, registry) in tables.into_iter().flat_map(|(table, registry)| table.0.iter().map(move |route| (table, route, registry))) {
             let mut paths = BTreeSet::new();
             for package in ["left-pad", "@acme/widget"] {
                 let mut values = vec![
@@ -60,6 +64,10 @@ pub(crate) fn every_route(house: &House) -> Vec<Probe> {
                     ("path", "folder/file.txt"),
                     ("user", "somebody"),
                     ("token", "ent_token"),
+                    ("image", "left-pad/nested"),
+                    ("digest", "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
+                    ("reference", "latest"),
+                    ("upload", "0123456789abcdef"),
                 ];
                 for capture in route.template.split('{').skip(1).filter_map(|part| part.split('}').next()) {
                     let name = capture.trim_start_matches('@').trim_end_matches("..");
@@ -70,7 +78,7 @@ pub(crate) fn every_route(house: &House) -> Vec<Probe> {
                 }
                 let path = route.path(&values);
                 // A format without scopes has no such address.
-                if matches!(format.routes().find(&route.method, &RequestPath::decode(&path).unwrap()), Found::Route(found, _) if found.name == route.name) {
+                if matches!(table.find(&route.method, &RequestPath::decode(&path).unwrap()), Found::Route(found, _) if found.name == route.name) {
                     paths.insert(path);
                 }
             }
@@ -78,7 +86,7 @@ pub(crate) fn every_route(house: &House) -> Vec<Probe> {
             let methods = if route.method == Method::GET { vec![Method::GET, Method::HEAD] } else { vec![route.method.clone()] };
             for method in methods {
                 let (open, reads) = (matches!(route.handler, Handler::SignIn(_)), matches!(route.handler, Handler::Read(_)));
-                probes.extend(paths.iter().map(|path| Probe { format: format.id(), method: method.clone(), path: path.clone(), open, reads }));
+                probes.extend(paths.iter().map(|path| Probe { format: format.id(), method: method.clone(), path: path.clone(), open, reads, registry }));
             }
         }
     }
@@ -96,7 +104,7 @@ pub(crate) async fn publish(house: &House, user: &str, address: &str, name: &str
 /// A private repository of every format and kind in `alpha`, each with something in it that could be given away.
 pub(crate) async fn furnished(house: &House, upstream: &ScriptedUpstream) -> Vec<String> {
     let mut addresses = Vec::new();
-    for format in ["npm", "generic", "toy"] {
+    for format in ["npm", "generic", "oci", "toy"] {
         let name = |kind: &str| format!("{SYSTEM}/{format}-{kind}");
         house.repository(&name("hosted"), format, Kind::Hosted, false, json!({})).await;
         let settings = json!({ "upstream": { "url": upstream.url(), "allow_private": true, "retries": 0 } });
@@ -110,6 +118,7 @@ pub(crate) async fn furnished(house: &House, upstream: &ScriptedUpstream) -> Vec
     }
     assert_eq!(house.call_as("alpha-owner", Call::put("/alpha/generic-hosted/folder/file.txt", "secret")).await.status, 201);
     assert_eq!(house.call_as("alpha-owner", Call::put("/alpha/toy-hosted/left-pad/1.0.0", "secret")).await.status, 201);
+    crate::registry::push(house, "alpha-owner", "alpha/oci-hosted/left-pad/nested", "latest").await;
     addresses
 }
 

@@ -38,7 +38,8 @@ async fn an_unpublished_version_comes_back_by_one_call() {
 
     let engine = house.engine();
     let repo = engine.repo(&Address::parse("alpha/npm").expect("an address")).expect("the repository");
-    let context = Context { caller: Caller::anonymous(), now: engine.now(), facts: RequestFacts { remote: None, request_id: String::from("test") } };
+    let context =
+        Context { caller: Caller::anonymous(), now: engine.now(), facts: RequestFacts { remote: None, request_id: String::from("test"), service: None } };
     let restored = vec![NewRow::RestoredPackage { package: String::from("left-pad") }];
     engine.manage(&context, &repo, Change::new("restore", "left-pad"), restored).await.expect("restored");
     let back = house.call(Call::get("/alpha/npm/left-pad")).await;

@@ -187,6 +187,7 @@ fn options(data: PathBuf) -> Options {
             listen: ([127, 0, 0, 1], 0).into(),
             public_url: None,
             trusted_proxies: Vec::new(),
+            hosts: std::collections::BTreeMap::new(),
             tls: None,
             metrics_networks: vec!["127.0.0.0/8".parse().expect("a network")],
             workers: 2,

@@ -12,6 +12,7 @@ mod operations;
 mod proxy;
 #[path = "../support/raw.rs"]
 mod raw;
+mod registry;
 #[path = "../support/relay.rs"]
 mod relay;
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let catalog = Catalog::open_sqlite(&folder.path().join("catalog.sqlite")).await.unwrap();
         let now = Arc::new(AtomicI64::new(1_800_000_000_000));
-        let facts = RequestFacts { remote: Some("192.0.2.7".parse().unwrap()), request_id: String::from("r1") };
+        let facts = RequestFacts { remote: Some("192.0.2.7".parse().unwrap()), request_id: String::from("r1"), service: None };
         let access = access_over(&catalog, &now).await;
         Self { access, catalog, facts, now, _folder: folder }
     }

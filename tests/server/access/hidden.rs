@@ -36,10 +36,12 @@ const HOSTILE: [&str; 20] = [
 fn probes(house: &House) -> Vec<Probe> {
     let mut probes: Vec<Probe> = every_route(house).into_iter().filter(|probe| !probe.open).collect();
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::POST, Method::PATCH, Method::OPTIONS] {
-        probes.extend(HOSTILE.map(|path| Probe { format: "any", method: method.clone(), path: path.to_owned(), open: false, reads: false }));
+        for registry in [false, true] {
+            probes.extend(HOSTILE.map(|path| Probe { format: "any", method: method.clone(), path: path.to_owned(), open: false, reads: false, registry }));
+        }
     }
     for query in ["-/v1/search?text=left&size=999999999", "folder/?format=html&recursive=true", "left-pad?write=true", "left-pad/1.0.0?x=%00"] {
-        probes.push(Probe { format: "any", method: Method::GET, path: query.to_owned(), open: false, reads: true });
+        probes.push(Probe { format: "any", method: Method::GET, path: query.to_owned(), open: false, reads: true, registry: false });
     }
     probes
 }
