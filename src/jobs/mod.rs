@@ -2,6 +2,7 @@
 
 pub mod gc;
 pub mod pace;
+pub mod retention;
 #[cfg(test)]
 mod stress;
 pub mod verify;

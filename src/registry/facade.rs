@@ -372,6 +372,7 @@ impl Session {
         Ok(match birth {
             Birth::Package { package, document, terms } => NewRow::Package { package, document, terms }.into(),
             Birth::Version { package, version, document } => NewRow::Version { package, version, document, fragments: Vec::new() }.into(),
+            Birth::Again(path) => NewRow::EntryAgain { path }.into(),
             Birth::Entry { path, package, version, blob, content_type, data } => {
                 let (blob, staged) = match blob {
                     BlobSource::Entry(path) => (NewBlob::Entry(path), None),

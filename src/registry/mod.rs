@@ -36,6 +36,7 @@ pub(crate) mod prefetch;
 mod proxy;
 pub mod reader;
 pub mod reconcile;
+pub mod retention;
 pub mod rules;
 pub mod table;
 pub mod view;
