@@ -84,6 +84,11 @@ impl Format for Oci {
         true
     }
 
+    fn counts_pulls(&self, path: &str) -> bool {
+        // A manifest is asked for before its layers, and often alone: the client has those.
+        path.rsplit('/').nth(1) == Some("manifests")
+    }
+
     fn attached_to(&self, package: &str, version: &str) -> Option<String> {
         housekeeping::attached_to(package, version)
     }

@@ -8,17 +8,18 @@
 mod plan;
 mod report;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{Death, Error, Format, Kind, Precondition, Result, Sha256Digest, Timestamp, UpstreamPath};
+use entrepot_kit::{Death, Error, Format, Holding, Kind, Precondition, Result, Sha256Digest, Timestamp, UpstreamPath};
 use futures::StreamExt as _;
 
 pub use plan::Reason;
 pub use report::{Gone, MOST_TOLD, Report, Stays, What};
 
 use crate::jobs::pace::Pace;
+use crate::registry::Engine;
 use crate::registry::retention::Retention;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;
@@ -53,11 +54,17 @@ pub struct Run<'a> {
     pub now: Timestamp,
     /// Only say what would be done.
     pub dry_run: bool,
-    /// Told of each revision: a server moves the head that it knows.
-    pub committed: &'a (dyn Fn(i64, u64) + Send + Sync),
+    /// The server that it runs in, if it does: it moves the heads that it knows.
+    pub engine: Option<&'a Engine>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// A run in a server.
+    #[must_use]
+    pub fn of(engine: &'a Engine, now: Timestamp, dry_run: bool) -> Self {
+        Self { catalog: &engine.catalog, blobs: &*engine.blobs, formats: &engine.formats, now, dry_run, engine: Some(engine) }
+    }
+
     /// Does all repositories; tells of those where something is to be told. One that fails does not keep the others.
     ///
     /// # Errors
@@ -92,6 +99,9 @@ impl Run<'_> {
         let mut report = Report::new(row.address.clone(), self.dry_run);
         if row.kind == Kind::Hosted && (rules.has_rules() || rules.unheld.is_some()) {
             work.packages(&mut report, pace).await?;
+        }
+        if row.kind == Kind::Hosted && rules.unheld.is_some() {
+            work.strays(&mut report, pace).await?;
         }
         if rules.has_rules() && rules.keep.is_none() {
             work.files(&mut report, pace).await?;
@@ -207,6 +217,8 @@ impl Work<'_> {
                     _ => facts.package.clone(),
                 };
                 match self.commit(subject, vec![unchanged], deaths).await? {
+                    // A package that is none has no last change.
+                    Some(_) if facts.changed == 0 => {}
                     Some(revision) => changed = revision,
                     None => return Ok(false),
                 }
@@ -234,11 +246,47 @@ impl Work<'_> {
         };
         match self.run.catalog.commit(commit).await {
             Ok(revision) => {
-                (self.run.committed)(self.row.id, revision);
+                if let Some(repo) = self.run.engine.and_then(|engine| engine.repo(&self.row.address)).filter(|repo| repo.id() == self.row.id) {
+                    repo.advance(revision);
+                }
                 Ok(Some(revision))
             }
             Err(CatalogError::Conflict(_)) => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Parts of packages that are none: somebody pushed them, and never what needs them.
+    async fn strays(&self, report: &mut Report, pace: &mut Pace<'_>) -> Result<()> {
+        let mut after = String::new();
+        let mut looked_at = 0_usize;
+        loop {
+            let page = self.run.catalog.file_facts(self.row.id, &after, FILES).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(&last.path);
+            looked_at += page.len();
+            let mut strays: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            let mut known: HashMap<String, bool> = HashMap::new();
+            for file in page {
+                let Some(package) = file.package else { continue };
+                let is_old = file.created.0 <= self.run.now.0.saturating_sub(plan::LEAST_AGE);
+                if !is_old || self.format.holding(&package, &file.path) != Holding::Part {
+                    continue;
+                }
+                if !known.contains_key(&package) {
+                    known.insert(package.clone(), self.run.catalog.package(self.row.id, &package, None).await?.is_some());
+                }
+                if known.get(&package) == Some(&false) {
+                    strays.entry(package).or_default().push(file.path);
+                }
+            }
+            for (package, paths) in strays {
+                let facts = PackageFacts { package, ..PackageFacts::default() };
+                let part = |path: String| End { what: What::Part, name: path.clone(), deaths: vec![Death::Entry(path)] };
+                // Somebody may have pushed what needs them just now: then there is such a package, and its turn comes.
+                self.end(&facts, paths.into_iter().map(part).collect(), report, pace).await?;
+            }
+            pace.step(|| format!("{}: looked at {looked_at} files", self.row.address)).await?;
         }
     }
 
@@ -307,7 +355,7 @@ impl Work<'_> {
         match self.format.classify(path) {
             UpstreamPath::Immutable { .. } | UpstreamPath::Needs { .. } => true,
             UpstreamPath::Document(document) => document.immutable,
-            UpstreamPath::Mutable | UpstreamPath::NotOurs => false,
+            UpstreamPath::Mutable | UpstreamPath::Own | UpstreamPath::NotOurs => false,
         }
     }
 
@@ -398,10 +446,4 @@ fn slices(ends: Vec<End>) -> Vec<Vec<End>> {
         }
     }
     slices
-}
-
-/// The reports of a run as lines.
-#[must_use]
-pub fn summary(reports: &BTreeMap<String, Report>) -> String {
-    reports.values().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

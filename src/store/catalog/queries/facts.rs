@@ -15,11 +15,6 @@ const MOST: usize = 250_000;
 /// Most blobs of one stretch.
 const MOST_HELD: usize = 20_000;
 
-type EntryColumns = (
-    (entries::path, entries::package, entries::version, entries::blob, entries::content_type, entries::created),
-    blobs::size,
-    diesel::dsl::Nullable<(pulls::last, pulls::downloads)>,
-);
 type EntryValues = ((String, Option<String>, Option<String>, Vec<u8>, Option<String>, i64), i64, Option<(i64, i64)>);
 
 fn entry(((path, package, version, blob, content_type, created), size, used): EntryValues) -> QueryResult<LiveEntry> {
@@ -61,8 +56,7 @@ pub(crate) fn package(connection: &mut Conn, repository: i64, package: &str, lim
         .select((versions::version, versions::published))
         .load(connection)?;
     let most = limit.min(MOST);
-    let rows: Vec<EntryValues> =
-        live_entries!(repository).filter(entries::package.eq(package)).limit(limit_column(most + 1, MOST + 1)).load(connection)?;
+    let rows: Vec<EntryValues> = live_entries!(repository).filter(entries::package.eq(package)).limit(limit_column(most + 1, MOST + 1)).load(connection)?;
     let too_many = rows.len() > most;
     let mut entries = if too_many { Vec::new() } else { rows.into_iter().map(entry).collect::<QueryResult<Vec<_>>>()? };
     entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));

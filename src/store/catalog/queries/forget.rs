@@ -25,9 +25,10 @@ pub(crate) fn set_horizon(connection: &mut Conn, repository: i64, horizon: u64) 
 
 macro_rules! dead_entries {
     ($what:expr) => {
-        entries::table.filter(entries::repository_id.eq($what.repository)).filter(entries::died.le(to_column($what.died))).filter(
-            entries::version.is_null().or(entries::died.le(to_column($what.named))),
-        )
+        entries::table
+            .filter(entries::repository_id.eq($what.repository))
+            .filter(entries::died.le(to_column($what.died)))
+            .filter(entries::version.is_null().or(entries::died.le(to_column($what.named))))
     };
 }
 

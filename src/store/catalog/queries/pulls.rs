@@ -2,6 +2,7 @@
 
 use diesel::dsl::{case_when, exists};
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use entrepot_kit::{Sha256Digest, Timestamp};
 
 use super::Conn;
@@ -29,7 +30,10 @@ pub(crate) fn add(connection: &mut Conn, rows: &[PathPulls]) -> QueryResult<()> 
             .values((pulls::repository_id.eq(row.repository), pulls::path.eq(&row.path), pulls::last.eq(last), pulls::downloads.eq(downloads)))
             .on_conflict((pulls::repository_id, pulls::path))
             .do_update()
-            .set((pulls::last.eq(case_when(pulls::last.lt(last), last).otherwise(pulls::last)), pulls::downloads.eq(pulls::downloads + downloads)))
+            .set((
+                pulls::last.eq(case_when(pulls::last.lt(last), last.into_sql::<BigInt>()).otherwise(pulls::last)),
+                pulls::downloads.eq(pulls::downloads + downloads),
+            ))
             .execute(connection)?;
     }
     Ok(())
@@ -74,8 +78,7 @@ pub(crate) fn named_blobs(connection: &mut Conn, repository: i64, package: &str)
 pub(crate) fn forget(connection: &mut Conn, repository: i64, limit: usize) -> QueryResult<u64> {
     let of_repository = pulls::table.filter(pulls::repository_id.eq(repository));
     let there = entries::table.filter(entries::repository_id.eq(pulls::repository_id)).filter(entries::path.eq(pulls::path));
-    let keys: Vec<String> =
-        of_repository.filter(diesel::dsl::not(exists(there))).select(pulls::path).limit(limit_column(limit, MOST)).load(connection)?;
+    let keys: Vec<String> = of_repository.filter(diesel::dsl::not(exists(there))).select(pulls::path).limit(limit_column(limit, MOST)).load(connection)?;
     let removed = diesel::delete(of_repository.filter(pulls::path.eq_any(&keys))).execute(connection)?;
     Ok(u64::try_from(removed).unwrap_or(0))
 }

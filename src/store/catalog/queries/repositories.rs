@@ -81,9 +81,8 @@ pub(crate) fn update_system(connection: &mut Conn, name: &SystemName, tags: &Tag
 
 /// Sets most bytes that the hosted repositories of a system have together.
 pub(crate) fn set_system_quota(connection: &mut Conn, name: &SystemName, quota_bytes: Option<u64>) -> QueryResult<()> {
-    let changed = diesel::update(systems::table.filter(systems::name.eq(name.as_str())))
-        .set(systems::quota_bytes.eq(quota_bytes.map(to_column)))
-        .execute(connection)?;
+    let changed =
+        diesel::update(systems::table.filter(systems::name.eq(name.as_str()))).set(systems::quota_bytes.eq(quota_bytes.map(to_column))).execute(connection)?;
     if changed == 0 {
         return Err(no_system(name));
     }
@@ -136,7 +135,9 @@ const REPOSITORY: RepositoryColumns = (
 );
 type RepositoryValues = (i64, (String, String), String, String, String, String, bool, i64, i64, i64, Option<i64>);
 
-fn repository_row((id, (system, name), format, kind_text, tags, settings, declared, head, head_time, created, horizon): RepositoryValues) -> QueryResult<RepositoryRow> {
+fn repository_row(
+    (id, (system, name), format, kind_text, tags, settings, declared, head, head_time, created, horizon): RepositoryValues,
+) -> QueryResult<RepositoryRow> {
     Ok(RepositoryRow {
         id,
         address: Address::new(&system, &name).map_err(|cause| QueryError::damaged("address of a repository", cause))?,

@@ -6,9 +6,9 @@ use diesel::sql_types::BigInt;
 use super::commit::Change;
 use super::{birth, entries as paths, packages as names, search};
 use crate::store::catalog::convert::from_json;
-use crate::store::model::HOUSEKEEPING;
 use crate::store::catalog::failure::{QueryError, QueryResult};
 use crate::store::catalog::schema::{entries, fragments, package_documents, repositories, revisions, versions};
+use crate::store::model::HOUSEKEEPING;
 
 /// How long what housekeeping ended comes back by itself when it is counted on, in milliseconds.
 const LATELY: i64 = 24 * 3600 * 1000;
