@@ -269,7 +269,7 @@ impl State {
                         None => versions.push(VersionState { version: version.clone(), document: document.clone(), published: now, live: true }),
                     }
                 }
-                Birth::Entry { .. } => {}
+                Birth::Entry { .. } | Birth::Again(_) => {}
             }
         }
         for (path, entry, bytes) in files {
