@@ -258,3 +258,25 @@ settings = { overwrite = true, "odd key" = [1, 2.5] }
     let first = config(text);
     assert_eq!(config(&first.show()).values(), first.values());
 }
+
+#[test]
+fn hosts_serve_what_is_declared() {
+    let repository = "[[repository]]\nname = \"images\"\nformat = \"npm\"\n";
+    let good =
+        config(&format!("{repository}[[host]]\nname = \"a.example\"\nrepository = \"main/images\"\n[[host]]\nname = \"[::1]\"\nrepository = \"images\"\n"));
+    let hosts: Vec<_> = good.hosts.iter().map(|host| (host.name.as_str(), host.repository.to_string())).collect();
+    assert_eq!(hosts, [("a.example", String::from("main/images")), ("[::1]", String::from("main/images"))]);
+    assert!(good.show().contains("[[host]]\nname = \"a.example\"\nrepository = \"main/images\""));
+    for (host, message) in [
+        ("name = \"a.example\"\nrepository = \"main/image\"", "which is not declared; did you mean \"main/images\"?"),
+        ("name = \"a.example:5000\"\nrepository = \"main/images\"", "without port"),
+        ("name = \"A.example\"\nrepository = \"main/images\"", "in lower case"),
+        ("name = \"a.example\"", "names no repository"),
+        ("repository = \"main/images\"", "has no name"),
+        ("name = \"a.example\"\nrepository = \"main/images\"\nport = 1", "unknown name \"port\""),
+        ("name = \"a.example\"\nrepository = \"main/images\"\n[[host]]\nname = \"a.example\"\nrepository = \"main/images\"", "declared twice"),
+    ] {
+        let found = problems(&format!("{repository}[[host]]\n{host}\n"));
+        assert!(found.len() == 1 && found[0].contains(message), "{host}: {found:?}");
+    }
+}

@@ -117,6 +117,7 @@ impl House {
         for old in self.running.drain(..) {
             old.listening.handle.stop(true).await;
             old.engine.access.audit().flush().await;
+            old.engine.write_notes().await.expect("written");
         }
         self.open(|_| {}).await;
     }
@@ -180,7 +181,7 @@ impl House {
 fn options(data: PathBuf) -> Options {
     let mut formats = entrepot::formats::all();
     formats.push(Arc::new(Toy));
-    let system = |name: &str| DeclaredSystem { name: SystemName::parse(name).expect("a name"), tags: Tags::new() };
+    let system = |name: &str| DeclaredSystem { name: SystemName::parse(name).expect("a name"), tags: Tags::new(), quota_bytes: None };
     Options {
         storage: entrepot::server::storage::Settings::embedded(data),
         http: entrepot::http::Settings {
@@ -250,7 +251,7 @@ impl Subject for House {
     }
 
     async fn upstream(&self, repository: &str) -> Result<String, String> {
-        let relay = Relay::to(self.host.parse().map_err(|_| "an address")?).await.map_err(|error| error.to_string())?;
+        let relay = Relay::at("127.0.0.1", self.host.parse().map_err(|_| "an address")?).await.map_err(|error| error.to_string())?;
         let url = format!("http://{}{}/", relay.address, path_of(repository));
         self.relays.lock().await.insert(repository.to_owned(), relay);
         Ok(url)

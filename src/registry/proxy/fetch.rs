@@ -71,8 +71,8 @@ impl Engine {
         state: Option<&UpstreamState>,
         progress: &watch::Sender<Progress>,
     ) -> Result<Progress> {
-        if let Some(outcome) = self.done_meanwhile(repo, job, state).await? {
-            return Ok(outcome);
+        if let Some(done) = self.done_meanwhile(repo, job, state).await? {
+            return Ok(done);
         }
         let state = state.filter(|_| kept.is_some());
         let _permit = match job.what {
@@ -105,14 +105,14 @@ impl Engine {
         }
     }
 
-    /// What another fill brought after `state` was read, and before this one began.
-    async fn done_meanwhile(&self, repo: &Repo, job: &Job, state: Option<&UpstreamState>) -> Result<Option<Progress>> {
+    /// What another fill of the same path brought between the look of whoever started this one and its begin.
+    async fn done_meanwhile(&self, repo: &Repo, job: &Job, seen: Option<&UpstreamState>) -> Result<Option<Progress>> {
         if job.changes() {
-            let Some(newer) = self.upstream_state(repo, &job.path).await? else { return Ok(None) };
-            if state.is_some_and(|state| newer.checked <= state.checked) {
+            let Some(state) = self.upstream_state(repo, &job.path).await? else { return Ok(None) };
+            if seen.is_some_and(|seen| state.checked <= seen.checked) {
                 return Ok(None);
             }
-            if newer.status != i32::from(StatusCode::OK.as_u16()) {
+            if state.status != i32::from(StatusCode::OK.as_u16()) {
                 return Ok(Some(Progress::Missing));
             }
         }
