@@ -141,6 +141,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     tokio::spawn(Arc::clone(&engine).watch());
     tokio::spawn(crate::jobs::run(Arc::clone(&engine), options.gc));
     tokio::spawn(crate::jobs::forget_uploads(Arc::clone(&engine)));
+    tokio::spawn(Arc::clone(&engine).keep_notes());
     let listening = crate::http::listen(Arc::clone(&engine), options.http)?;
     Ok(Running { listening, engine, password_file, _lock: lock })
 }

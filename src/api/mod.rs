@@ -25,6 +25,7 @@ mod prefetch;
 mod principals;
 mod repositories;
 mod restore;
+mod retention;
 mod systems;
 mod tags;
 mod tokens;

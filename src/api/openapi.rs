@@ -7,7 +7,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::PREFIX;
-use super::{audit, explain, packages, policies, prefetch, principals, repositories, restore, systems, tokens};
+use super::{audit, explain, packages, policies, prefetch, principals, repositories, restore, retention, systems, tokens};
 
 /// The body of every refusal and failure.
 #[derive(ToSchema, serde::Serialize)]
@@ -88,6 +88,7 @@ handlers![
     repositories::get_repository,
     repositories::update_repository,
     repositories::delete_repository,
+    retention::keep_rules,
     prefetch::prefetch,
     packages::list_packages,
     packages::get_package,

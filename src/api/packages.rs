@@ -1,10 +1,10 @@
 //! What is in a repository: packages and versions, listed and deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use actix_web::{delete, get, web};
-use entrepot_kit::{Action, Change, Death, Error, Kind, PackageState, Precondition, Timestamp, VersionState};
+use entrepot_kit::{Action, Change, Death, Error, Kind, PackageState, Precondition, Sha256Digest, Timestamp, VersionState};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -13,6 +13,7 @@ use super::call::{Answer, Call, Page, PageQuery, Refusal, done, ok, page_size};
 use super::openapi::Refusals;
 use crate::registry::reader::Reader;
 use crate::registry::{Repo, View};
+use crate::store::facts::Pulls;
 
 /// Longest text that is searched for.
 const MAX_SEARCH: usize = 256;
@@ -46,6 +47,12 @@ pub(super) struct Version {
     published: String,
     /// Whether it was deleted. Its name stays taken; it can be restored.
     deleted: bool,
+    /// When it was asked for last, as far as that was written down: up to a minute ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    last_pulled: Option<String>,
+    /// How often its files were downloaded.
+    pulls: u64,
 }
 
 /// Which packages.
@@ -195,15 +202,49 @@ pub(super) async fn list_versions(call: Call, path: web::Path<(String, String, S
     let order = |one: &str, other: &str| repo.format.version_order(one, other).then_with(|| one.cmp(other));
     versions.sort_by(|one, other| order(&one.version, &other.version));
     let behind = |version: &VersionState| query.after.as_deref().is_none_or(|after| order(&version.version, after).is_gt());
-    let mut items: Vec<_> = versions.iter().filter(|version| behind(version)).take(limit + 1).map(shown_version).collect();
+    let used = used(&call, &repo, &package).await?;
+    let mut items: Vec<_> = versions.iter().filter(|version| behind(version)).take(limit + 1).map(|version| shown_version(version, &used)).collect();
     let more = items.len() > limit;
     items.truncate(limit);
     ok(&Page { next: items.last().filter(|_| more).map(|last| last.version.clone()), items })
 }
 
-fn shown_version(state: &VersionState) -> Version {
+/// How the versions of a package were used, under whichever name of their bytes.
+async fn used(call: &Call, repo: &Arc<Repo>, package: &str) -> Result<HashMap<String, Pulls>, Refusal> {
+    let mut used: HashMap<String, Pulls> = HashMap::new();
+    for source in sources(call, repo, Some(package)).await? {
+        let mut by_blob: HashMap<Sha256Digest, Pulls> = HashMap::new();
+        let mut by_version: HashMap<String, Vec<Sha256Digest>> = HashMap::new();
+        for (_, blob, pulls) in call.catalog().package_pulls(source.id(), package).await? {
+            let known = by_blob.entry(blob).or_default();
+            *known = known.and(pulls);
+        }
+        if by_blob.is_empty() {
+            continue;
+        }
+        for (version, blob) in call.catalog().version_blobs(source.id(), package).await? {
+            by_version.entry(version).or_default().push(blob);
+        }
+        for (version, blobs) in by_version {
+            for pulls in blobs.iter().filter_map(|blob| by_blob.get(blob)) {
+                let known = used.entry(version.clone()).or_default();
+                *known = known.and(*pulls);
+            }
+        }
+    }
+    Ok(used)
+}
+
+fn shown_version(state: &VersionState, used: &HashMap<String, Pulls>) -> Version {
     let VersionState { version, published, live, .. } = state;
-    Version { version: version.clone(), published: Timestamp::rfc3339(*published), deleted: !live }
+    let pulls = used.get(version);
+    Version {
+        version: version.clone(),
+        published: Timestamp::rfc3339(*published),
+        deleted: !live,
+        last_pulled: pulls.map(|pulls| pulls.last.rfc3339()),
+        pulls: pulls.map_or(0, |pulls| pulls.downloads),
+    }
 }
 
 /// The live state of a package that is going to be changed.

@@ -1,6 +1,7 @@
 //! Repositories: their records and settings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::{delete, get, patch, post, web};
 use entrepot_kit::name::DEFAULT_SYSTEM;
@@ -13,15 +14,20 @@ use super::call::{Answer, Call, Found, MAX_BODY, Page, PageQuery, Refusal, creat
 use super::openapi::Refusals;
 use super::tags::{self, Written};
 use super::{systems, topology, upstream_change};
+use crate::registry::quota::{QUOTA, Usage};
 use crate::registry::reconcile::{Wanted, check};
+use crate::registry::retention::RETENTION;
 use crate::registry::table::{NAMESPACE, REDIRECT_DOWNLOADS, members};
 use crate::registry::{Context, Engine};
 use crate::store::model::{NewRepository, RepositoryRow};
 
 /// What answers have and nobody sets.
-const READ_ONLY: [&str; 3] = ["declared", "created", "revision"];
+const READ_ONLY: [&str; 4] = ["declared", "created", "revision", "usage"];
 /// Settings that every format has.
-const ENGINE_SETTINGS: [&str; 7] = ["upstream", "members", "publish_to", "rules", "patterns", NAMESPACE, REDIRECT_DOWNLOADS];
+const ENGINE_SETTINGS: [&str; 9] = ["upstream", "members", "publish_to", "rules", "patterns", NAMESPACE, REDIRECT_DOWNLOADS, RETENTION, QUOTA];
+
+/// How old the figures of a repository's usage may be.
+const USAGE_AGE: Duration = Duration::from_secs(60);
 
 /// What a repository is.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -75,6 +81,19 @@ pub(super) struct Settings {
     namespace: Option<String>,
     /// Whether downloads of larger files are sent on to the bucket by `307 Temporary Redirect`; nothing changes where bytes are local files.
     redirect_downloads: Option<bool>,
+    /// What may go: `keep`, `older_than_days`, `not_pulled_days`, `protect` (regular expressions), `untagged_days`, `history_days`.
+    retention: Option<Map<String, Value>>,
+    /// Of a hosted repository: most bytes that it has.
+    quota_bytes: Option<u64>,
+}
+
+/// What a repository has at the moment, each blob counted once. Up to a minute old.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Used {
+    /// Bytes of its live files.
+    bytes: u64,
+    /// Different files among them.
+    blobs: u64,
 }
 
 /// A repository.
@@ -102,6 +121,9 @@ pub(super) struct Repository {
     /// When it was made.
     #[schema(format = DateTime)]
     created: String,
+    /// What it has; only where one hosted or proxy repository is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Used>,
 }
 
 /// A repository to be made.
@@ -150,6 +172,7 @@ fn shown(row: &RepositoryRow, revision: u64) -> Repository {
         declared: row.declared,
         revision,
         created: row.created.rfc3339(),
+        usage: None,
     }
 }
 
@@ -284,7 +307,12 @@ fn demand_administrator(engine: &Arc<Engine>, context: &Context, before: Option<
 #[get("/repositories/{system}/{name}")]
 pub(super) async fn get_repository(call: Call, path: web::Path<(String, String)>) -> Answer {
     let found = call.record(&path.0, &path.1, Action::Read).await?;
-    ok(&shown_to(&call, &found).await?)
+    let mut shown = shown_to(&call, &found).await?;
+    if found.row.kind != Kind::Group {
+        let Usage { bytes, blobs } = call.engine().usage(found.row.id, Some(USAGE_AGE)).await?;
+        shown.usage = Some(Used { bytes, blobs });
+    }
+    ok(&shown)
 }
 
 /// Changes a repository's tags and settings. Demands `manage` on it; what reaches further, an administrator.

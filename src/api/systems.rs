@@ -26,6 +26,9 @@ pub(super) struct System {
     /// When it was made.
     #[schema(format = DateTime)]
     created: String,
+    /// Most bytes that its hosted repositories have together; without it as many as there is room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota_bytes: Option<u64>,
 }
 
 /// A system to be made.
@@ -37,18 +40,29 @@ pub(super) struct NewSystem {
     /// Its tags.
     #[serde(default)]
     tags: Written,
+    /// Most bytes that its hosted repositories have together.
+    quota_bytes: Option<u64>,
 }
 
 /// A change of a system.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SystemChange {
-    /// Its new tags, in place of all that it has.
-    tags: Written,
+    /// Its new tags, in place of all that it has; without it they stay.
+    tags: Option<Written>,
+    /// Most bytes that its hosted repositories have together; `null` for no limit, without it that stays. Demands an administrator.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<u64>)]
+    quota_bytes: Option<Option<u64>>,
+}
+
+/// Tells `null` from nothing.
+fn named<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 fn shown(row: &SystemRow) -> System {
-    System { name: row.name.to_string(), tags: tags::write(&row.tags), declared: row.declared, created: row.created.rfc3339() }
+    System { name: row.name.to_string(), tags: tags::write(&row.tags), declared: row.declared, created: row.created.rfc3339(), quota_bytes: row.quota_bytes }
 }
 
 pub(super) fn target(row: &SystemRow) -> Target<'_> {
@@ -103,7 +117,11 @@ pub(super) async fn create_system(call: Call) -> Answer {
             {
                 return Err(Error::conflict(format!("the repository {address} has the name already: a system and a repository of main may not share one")));
             }
-            Ok(engine.catalog.create_system(name, tags, false, now).await?)
+            let row = engine.catalog.create_system(name.clone(), tags, false, now).await?;
+            if new.quota_bytes.is_some() {
+                engine.catalog.set_system_quota(name, new.quota_bytes).await?;
+            }
+            Ok(SystemRow { quota_bytes: new.quota_bytes, ..row })
         })
         .await?;
     created(&shown(&row))
@@ -116,7 +134,7 @@ pub(super) async fn get_system(call: Call, path: web::Path<String>) -> Answer {
     ok(&shown(&find(&call, &path, Action::Read).await?))
 }
 
-/// Changes a system's tags. Demands `manage` on it.
+/// Changes a system's tags or quota. Demands `manage` on it.
 #[utoipa::path(
     tag = "systems", params(("system" = String, Path, description = "Its name.")), request_body = SystemChange,
     responses((status = 200, body = System), Refusals)
@@ -126,10 +144,26 @@ pub(super) async fn update_system(call: Call, path: web::Path<String>) -> Answer
     let mut row = find(&call, &path, Action::Manage).await?;
     let change: SystemChange = call.json(MAX_BODY).await?;
     check_not_declared(&row)?;
-    let tags: Tags = tags::read(change.tags)?;
-    row.tags.clone_from(&tags);
-    let name = row.name.clone();
-    call.change("update-system", name.to_string(), |engine| async move { Ok(engine.catalog.update_system(name, tags, false).await?) }).await?;
+    if change.quota_bytes.is_some() {
+        // Who manages a system does not give it more of everybody's storage.
+        call.administer()?;
+    }
+    let tags: Option<Tags> = change.tags.map(tags::read).transpose()?;
+    if let Some(tags) = &tags {
+        row.tags.clone_from(tags);
+    }
+    let (name, quota) = (row.name.clone(), change.quota_bytes);
+    row.quota_bytes = quota.unwrap_or(row.quota_bytes);
+    call.change("update-system", name.to_string(), |engine| async move {
+        if let Some(tags) = tags {
+            engine.catalog.update_system(name.clone(), tags, false).await?;
+        }
+        if let Some(quota) = quota {
+            engine.catalog.set_system_quota(name, quota).await?;
+        }
+        Ok(())
+    })
+    .await?;
     ok(&shown(&row))
 }
 

@@ -133,6 +133,7 @@ mod tests {
             head: 0,
             head_time: Timestamp(0),
             created: Timestamp(0),
+            horizon: 0,
         }
     }
 

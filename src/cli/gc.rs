@@ -1,4 +1,4 @@
-//! `gc`: removes what nothing names.
+//! `gc`: ends what the rules of repositories let go, and removes what nothing names.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::jobs::gc::{LEASE, LEAST_AGE, Plan, collect};
 use crate::jobs::pace::{Lease, Pace};
+use crate::jobs::retention::Run;
 use crate::server::storage::Storage;
 
 #[derive(Debug, Args)]
@@ -50,8 +51,17 @@ pub(super) async fn run(arguments: Arguments, config: &Config, tell: &(dyn Fn(&s
         }
     };
     let mut pace = Pace::new(tell, lease);
-    let outcome = collect(&catalog, &*blobs, &plan, &mut pace).await;
+    let mut lines = Vec::new();
+    let outcome = async {
+        let formats = crate::formats::all();
+        let retention = Run { catalog: &catalog, blobs: &*blobs, formats: &formats, now: plan.now, dry_run: plan.dry_run, engine: None };
+        retention.all(&mut pace, &mut |report| lines.extend((!report.is_quiet()).then(|| format!("retention of {report}")))).await?;
+        collect(&catalog, &*blobs, &plan, &mut pace).await
+    };
+    let outcome = outcome.await;
     pace.end().await;
     let outcome = outcome.map_err(failed)?;
-    if outcome.failed > 0 { Err(Failure::Other(outcome.to_string())) } else { Ok(outcome.to_string()) }
+    lines.push(outcome.to_string());
+    let text = lines.join("\n");
+    if outcome.failed > 0 { Err(Failure::Other(text)) } else { Ok(text) }
 }

@@ -60,7 +60,7 @@ enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Remove what nothing names any more; safe beside a running server.
+    /// End what the retention of repositories lets go, and remove what nothing names any more; safe beside a running server.
     Gc(gc::Arguments),
     /// Hold the catalog against the stored bytes: exit code 0 when nothing is missing or damaged.
     Verify(verify::Arguments),

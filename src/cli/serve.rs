@@ -10,6 +10,7 @@ use crate::access::DEFAULT_POLICIES;
 use crate::config::{self, Blobs, Config, Repository};
 use crate::http::tls::TlsFiles;
 use crate::jobs::Schedule;
+use crate::registry::Engine;
 use crate::registry::reconcile::{DeclaredSystem, Wanted};
 use crate::server::{Options, start, storage};
 use crate::{clock, formats, http};
@@ -39,7 +40,7 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
     loop {
         tokio::select! {
             outcome = &mut running.listening.ended => {
-                running.engine.access.audit().flush().await;
+                settle(&running.engine).await;
                 let outcome = outcome.map_err(|cause| Failure::Other(cause.to_string()))?;
                 return outcome.map_err(|cause| Failure::Other(format!("the server ended: {cause}")));
             }
@@ -55,7 +56,7 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
     let again = async { while !matches!(signals.next().await, Asked::End) {} };
     let finished = async {
         let cut = listening.finish(&engine).await;
-        engine.access.audit().flush().await;
+        settle(&engine).await;
         cut
     };
     tokio::select! {
@@ -68,6 +69,14 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
             Ok(())
         }
         () = again => Err(Failure::Other(String::from("asked to end a second time: what still ran is cut off"))),
+    }
+}
+
+/// Writes down what is only in memory.
+async fn settle(engine: &Engine) {
+    engine.access.audit().flush().await;
+    if let Err(error) = engine.write_notes().await {
+        tracing::warn!(%error, "the use of files in the last minute could not be written down");
     }
 }
 
@@ -134,7 +143,7 @@ fn options(config: Config) -> Options {
         max_upload: config.limits.max_upload_bytes,
         gc: Schedule { interval: Duration::from_secs(config.gc.interval), grace: Duration::from_secs(config.gc.grace) },
         admin_password: config.admin_password,
-        systems: config.systems.into_iter().map(|system| DeclaredSystem { name: system.name, tags: system.tags }).collect(),
+        systems: config.systems.into_iter().map(|system| DeclaredSystem { name: system.name, tags: system.tags, quota_bytes: system.quota_bytes }).collect(),
         repositories,
         formats: formats::all(),
         clock: clock::system(),

@@ -22,6 +22,8 @@ pub struct System {
     pub name: SystemName,
     /// Its tags.
     pub tags: Tags,
+    /// Most bytes that its hosted repositories have together.
+    pub quota_bytes: Option<u64>,
 }
 
 /// A declared repository.
@@ -115,7 +117,7 @@ pub(super) struct Places {
     pub(super) members: Vec<Origin>,
 }
 
-const SYSTEM_KEYS: [&str; 2] = ["name", "tags"];
+const SYSTEM_KEYS: [&str; 3] = ["name", "tags", "quota_bytes"];
 const HOST_KEYS: [&str; 2] = ["name", "repository"];
 const REPOSITORY_KEYS: [&str; 9] = ["system", "name", "format", "kind", "tags", "upstream", "members", "signatures", "settings"];
 /// The setting whose keys may be paths.
@@ -128,17 +130,17 @@ pub(super) fn systems(reader: &mut Reader<'_>) -> Vec<(System, Places)> {
     for (span, table) in reader.list("system").unwrap_or_default() {
         reader.unknown(table, &SYSTEM_KEYS, "in [[system]]");
         let Some((place, name)) = name_of(reader, table, &span, "system") else { continue };
-        let tags = tags(reader, table);
+        let (tags, quota_bytes) = (tags(reader, table), quota(reader, table));
         match SystemName::parse(name) {
             Ok(name) if found.iter().any(|(other, _)| other.name == name) => reader.problem_at(&place, format!("the system {name} is declared twice")),
-            Ok(name) => found.push((System { name, tags }, Places { header: place, members: Vec::new() })),
+            Ok(name) => found.push((System { name, tags, quota_bytes }, Places { header: place, members: Vec::new() })),
             Err(error) => reader.problem_at(&place, error.message().to_owned()),
         }
     }
     if let Ok(main) = SystemName::parse(DEFAULT_SYSTEM)
         && found.iter().all(|(system, _)| system.name != main)
     {
-        found.insert(0, (System { name: main, tags: Tags::new() }, Places { header: Origin::Default, members: Vec::new() }));
+        found.insert(0, (System { name: main, tags: Tags::new(), quota_bytes: None }, Places { header: Origin::Default, members: Vec::new() }));
     }
     found
 }
@@ -269,6 +271,16 @@ fn name_of<'a>(reader: &mut Reader<'_>, table: &'a DeTable<'_>, span: &Range<usi
         reader.problem(span, format!("this [[{what}]] has no name"));
     }
     text(reader, table, "name")
+}
+
+/// Most bytes that the hosted repositories of a system have together.
+fn quota(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<u64> {
+    let value = table.get("quota_bytes")?;
+    let number = reader.json(value).as_u64();
+    if number.is_none() {
+        reader.problem(&value.span(), String::from("quota_bytes: expected a number of bytes"));
+    }
+    number
 }
 
 /// Each value is a text or a list of texts.

@@ -32,6 +32,9 @@ impl Config {
         }
         for system in &self.systems {
             push(&mut text, format_args!("[[system]]\nname = {}\ntags = {}", quoted(system.name.as_str()), tags(&system.tags)));
+            if let Some(quota) = system.quota_bytes {
+                push(&mut text, format_args!("quota_bytes = {quota}"));
+            }
         }
         for repository in &self.repositories {
             show_repository(&mut text, repository);

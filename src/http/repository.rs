@@ -247,6 +247,8 @@ impl Incoming<'_> {
         let permit =
             Permit { server, session: &session, caller: &caller, view: &view, package: package.as_deref(), context: &context, named: named.as_deref() };
         let asked = Form { headers: &headers, private, frozen, may_redirect: self.method == Method::GET && view.repo.redirects_downloads() };
+        // Part of a file is no download more, unless it is the beginning.
+        let downloads = self.method == Method::GET && headers.get(http::header::RANGE).is_none_or(|range| range.as_bytes().starts_with(b"bytes=0-"));
         let response = match route.handler {
             Handler::Read(handler) => handler(permit.grant().await?, self.into_request(server, captures, &headers)?).await,
             Handler::Publish(handler) => handler(permit.grant().await?, self.into_request(server, captures, &headers)?).await,
@@ -262,6 +264,10 @@ impl Incoming<'_> {
         known.namespace = namespace;
         if let ResponseBody::File(file) = &response.body {
             known.source = Some(file.source);
+            // What is read of the past is no use of what lives.
+            if view.moment.is_none() {
+                session.reader().note_use(&file.entry.path, downloads);
+            }
         }
         answer(response, &asked, &*format).await
     }

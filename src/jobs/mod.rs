@@ -2,6 +2,7 @@
 
 pub mod gc;
 pub mod pace;
+pub mod retention;
 #[cfg(test)]
 mod stress;
 pub mod verify;
@@ -9,7 +10,7 @@ pub mod verify;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entrepot_kit::Result;
+use entrepot_kit::{Address, Error, Result, Timestamp};
 
 use crate::registry::Engine;
 use pace::{Lease, Pace};
@@ -53,6 +54,47 @@ pub async fn forget_uploads(engine: Arc<Engine>) {
     }
 }
 
+/// Ends what the rules of repositories let go.
+async fn keep_rules(engine: &Engine, now: Timestamp, pace: &mut Pace<'_>) -> Result<()> {
+    engine.write_notes().await?;
+    let run = retention::Run::of(engine, now, false);
+    let mut tell = |report: retention::Report| {
+        if !report.is_quiet() {
+            tracing::info!("retention: {report}");
+        }
+    };
+    let outcome = run.all(pace, &mut tell).await;
+    // The horizons moved.
+    engine.reload().await?;
+    outcome
+}
+
+/// Does what the rules of one repository let go, or says what they would.
+///
+/// # Errors
+/// 503 while gc, a backup or another run needs things to stay; failures of the catalog.
+pub async fn keep_rules_of(engine: &Engine, address: &Address, dry_run: bool) -> Result<Option<retention::Report>> {
+    engine.write_notes().await?;
+    let lease = match dry_run {
+        true => None,
+        false => {
+            let busy = || Error::unavailable("gc runs, or a backup needs everything to stay: try again in a minute", 60);
+            Some(Lease::take(&engine.catalog, gc::LEASE, &engine.clock).await?.ok_or_else(busy)?)
+        }
+    };
+    let row = engine.catalog.repositories().await?.into_iter().find(|row| row.address == *address);
+    let mut pace = Pace::new(&|line| tracing::info!("retention: {line}"), lease);
+    let outcome = match &row {
+        Some(row) => retention::Run::of(engine, engine.now(), dry_run).repository(row, &mut pace).await,
+        None => Ok(None),
+    };
+    pace.end().await;
+    if !dry_run {
+        engine.reload().await?;
+    }
+    outcome
+}
+
 /// One run, when it is time and no other replica does it.
 async fn gc_when_due(engine: &Engine, schedule: Schedule) -> Result<()> {
     let (now, interval) = (engine.now(), i64::try_from(schedule.interval.as_millis()).unwrap_or(i64::MAX));
@@ -66,8 +108,11 @@ async fn gc_when_due(engine: &Engine, schedule: Schedule) -> Result<()> {
     };
     let tell = |line: &str| tracing::info!("gc: {line}");
     let mut pace = Pace::new(&tell, Some(lease));
+    let kept = keep_rules(engine, now, &mut pace).await;
     let outcome = gc::collect(&engine.catalog, &*engine.blobs, &gc::Plan::new(now, schedule.grace), &mut pace).await;
     pace.end().await;
+    // Rules that could not be kept do not keep gc from its work.
+    kept?;
     tracing::info!(outcome = outcome?.to_string().replace('\n', "; "), "gc ended");
     Ok(())
 }

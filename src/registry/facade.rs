@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use crate::access::{Caller, RequestFacts};
 use crate::registry::proxy::PATIENCE_WITH_COPY;
+use crate::registry::quota::Admission;
 use crate::registry::reader::Reader;
 use crate::registry::{Engine, Repo, View};
 use crate::store::blobs::{BlobWriter, StagedBlob, WriteSpec};
@@ -299,6 +300,7 @@ impl Facade for Session {
     }
 
     async fn stage(&self, spec: StageSpec) -> Result<Box<dyn Staging>> {
+        self.engine.check_quota(self.repo(), 0).await?;
         let limit = spec.limit.unwrap_or(u64::MAX).min(self.engine.max_upload);
         let writer = self.engine.blobs.writer(WriteSpec { algorithms: spec.algorithms, limit }).await?;
         Ok(Box::new(SessionStaging { engine: Arc::clone(&self.engine), writer, staged: Arc::clone(&self.staged) }))
@@ -318,16 +320,33 @@ impl Facade for Session {
             deaths: change.deaths,
             births: Vec::new(),
         };
+        let admission = self.engine.admit(self.repo(), births.iter().filter_map(Arrival::size).collect()).await?;
         let engine = Arc::clone(&self.engine);
         let repo = Arc::clone(self.repo());
-        self.engine.detached(async move { engine.commit(&repo, commit, births).await }).await
+        let committed = async move {
+            let revision = engine.commit(&repo, commit, births).await?;
+            admission.into_iter().for_each(Admission::taken);
+            Ok(revision)
+        };
+        self.engine.detached(committed).await
     }
 
     async fn keep(&self, birth: Birth) -> Result<()> {
         self.view.check_writable()?;
-        let Arrival { row, blob } = self.row(birth)?;
+        let arrival = self.row(birth)?;
+        let admission = self.engine.admit(self.repo(), arrival.size().into_iter().collect()).await?;
+        let Arrival { row, blob } = arrival;
         let (engine, repo, now) = (Arc::clone(&self.engine), self.repo().id(), self.context.now);
-        self.engine.detached(async move { engine.keep_file(repo, row, blob.as_deref(), now).await }).await
+        let kept = async move {
+            engine.keep_file(repo, row, blob.as_deref(), now).await?;
+            admission.into_iter().for_each(Admission::taken);
+            Ok(())
+        };
+        self.engine.detached(kept).await
+    }
+
+    fn touch(&self, path: &str) {
+        self.engine.note_use(self.repo().id(), path, false);
     }
 
     async fn mount(&self, mount: Mount) -> Result<bool> {
@@ -352,6 +371,7 @@ impl Uploads for Session {
         if new.limit.is_some_and(|wanted| wanted > limit) {
             return Err(Error::too_large(format!("the file is larger than the {limit} bytes that this server takes (limits.max_upload_bytes)")));
         }
+        self.engine.check_quota(self.repo(), 0).await?;
         self.engine.uploads.begin(&self.owner(), new, limit, self.context.now).await
     }
 
@@ -360,6 +380,7 @@ impl Uploads for Session {
     }
 
     async fn append(&self, id: &str, offset: u64, body: Body) -> Result<Upload> {
+        self.engine.check_quota(self.repo(), 0).await?;
         // Detached: a client that goes away must not leave an upload half-way through a step.
         let (uploads, owner, id, now) = (Arc::clone(&self.engine.uploads), self.owner(), id.to_owned(), self.context.now);
         self.engine.detached(async move { uploads.append(&owner, &id, offset, body, now).await }).await
@@ -406,6 +427,13 @@ pub(crate) struct Arrival {
     blob: Option<Arc<StagedBlob>>,
 }
 
+impl Arrival {
+    /// The blob that comes with it, and its bytes.
+    fn size(&self) -> Option<(Sha256Digest, u64)> {
+        self.blob.as_ref().map(|staged| (staged.facts().digest, staged.facts().size))
+    }
+}
+
 impl From<NewRow> for Arrival {
     fn from(row: NewRow) -> Self {
         Self { row, blob: None }
@@ -417,6 +445,7 @@ impl Session {
         Ok(match birth {
             Birth::Package { package, document, terms } => NewRow::Package { package, document, terms }.into(),
             Birth::Version { package, version, document } => NewRow::Version { package, version, document, fragments: Vec::new() }.into(),
+            Birth::Again(path) => NewRow::EntryAgain { path }.into(),
             Birth::Entry { path, package, version, blob, content_type, data } => {
                 let (blob, staged) = match blob {
                     BlobSource::Entry(path) => (NewBlob::Entry(path), None),

@@ -29,6 +29,7 @@ impl Reader {
     pub(crate) async fn hosted_entry(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {
         let at = self.engine.revision(repo, self.moment).await?;
         let Some(stored) = self.engine.stored(repo, path, at).await? else { return Ok(None) };
+        self.begin_at(repo, path);
         // A file of a version never changes; a path of its own may be overwritten later.
         let mutable = stored.entry.version.is_none() && at.is_none();
         self.engine.file(&stored, Source::Hosted, mutable).await.map(Some)

@@ -34,8 +34,11 @@ pub mod patterns;
 mod permission;
 pub(crate) mod prefetch;
 mod proxy;
+mod pulls;
+pub mod quota;
 pub mod reader;
 pub mod reconcile;
+pub mod retention;
 pub mod rules;
 pub mod table;
 pub mod view;
@@ -96,6 +99,10 @@ pub struct Engine {
     reloading: tokio::sync::Mutex<()>,
     cache: cache::Caches,
     locks: locks::KeyedLocks,
+    /// The use of files that is not written down yet.
+    notes: pulls::Notes,
+    /// What repositories have, as far as somebody asked.
+    quotas: quota::Quotas,
     fills: fill::Fills,
     /// Upstream indexes in memory at the same time: each may have tens of megabytes.
     indexes: tokio::sync::Semaphore,
@@ -130,6 +137,8 @@ impl Engine {
             reloading: tokio::sync::Mutex::default(),
             cache: cache::Caches::new(parts.cache_bytes),
             locks: locks::KeyedLocks::default(),
+            notes: pulls::Notes::default(),
+            quotas: quota::Quotas::default(),
             fills: fill::Fills::default(),
             indexes: tokio::sync::Semaphore::new(4),
             prefetches: Arc::new(tokio::sync::Semaphore::new(prefetch::AT_ONCE)),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use entrepot_kit::name::DEFAULT_SYSTEM;
 use entrepot_kit::{Action, Address, Algorithm, Kind, Mount, MountFrom, Result};
 
+use crate::registry::quota::Admission;
 use crate::registry::{Context, Engine, Repo, Table};
 use crate::store::model::{CatalogError, NewBlob, NewRow};
 
@@ -50,7 +51,7 @@ struct Place {
 
 impl Engine {
     /// Gives a package of `target` the bytes that another one has.
-    pub(crate) async fn mount(&self, context: &Context, target: &Arc<Repo>, mount: Mount) -> Result<bool> {
+    pub(crate) async fn mount(self: &Arc<Self>, context: &Context, target: &Arc<Repo>, mount: Mount) -> Result<bool> {
         for place in self.places(target, &mount).await? {
             // One that may not be read is passed over like one that is not there.
             let readable = self.access.decide(&context.caller, Action::Read, &place.repo.target(Some(&place.package))).await?.allowed;
@@ -79,7 +80,7 @@ impl Engine {
         })
     }
 
-    async fn take(&self, context: &Context, target: &Arc<Repo>, place: &Place, mount: &Mount) -> Result<bool> {
+    async fn take(self: &Arc<Self>, context: &Context, target: &Arc<Repo>, place: &Place, mount: &Mount) -> Result<bool> {
         // A group has no files of its own, and whose its members' are is for each of them to say.
         if place.repo.kind() == Kind::Group {
             return Ok(false);
@@ -95,9 +96,14 @@ impl Engine {
             content_type: stored.entry.content_type.clone(),
             data: String::new(),
         };
+        let admission = self.admit(target, vec![(digest, stored.entry.size.unwrap_or(0))]).await?;
         match self.catalog.keep(target.id(), row, context.now).await {
             Err(CatalogError::BlobGone(_)) => Ok(false),
-            other => other.map(|()| true).map_err(Into::into),
+            other => {
+                other?;
+                admission.into_iter().for_each(Admission::taken);
+                Ok(true)
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The one read interface over hosted, proxy and group repositories.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use entrepot_kit::records::Content;
 use entrepot_kit::{BaseUrl, Document, File, Index, Kind, Listing, ListingPage, Records, Result, Source, Timestamp};
@@ -11,6 +12,9 @@ use crate::registry::cache::DocumentKey;
 use crate::registry::{Engine, Moment, Repo, mend};
 use crate::store::model::{BlobPlace, StoredEntry};
 
+/// No repository has this number.
+const NOBODY: i64 = 0;
+
 /// Reads for one caller, at one moment.
 pub struct Reader {
     pub(crate) engine: Arc<Engine>,
@@ -18,19 +22,35 @@ pub struct Reader {
     pub(crate) now: Timestamp,
     pub(crate) moment: Option<Moment>,
     source: Mutex<Option<Source>>,
+    /// Whose file was read last.
+    origin: AtomicI64,
 }
 
 impl Reader {
     /// A reader for a caller, of the newest state or of a past moment.
     #[must_use]
     pub fn new(engine: Arc<Engine>, caller: Caller, now: Timestamp, moment: Option<Moment>) -> Self {
-        Self { engine, caller, now, moment, source: Mutex::new(None) }
+        Self { engine, caller, now, moment, source: Mutex::new(None), origin: AtomicI64::new(NOBODY) }
     }
 
     /// The least direct source of all that was read so far.
     #[must_use]
     pub fn source(&self) -> Option<Source> {
         *self.source.lock()
+    }
+
+    /// Notes that the file that was read last is used, and whether it is downloaded.
+    pub fn note_use(&self, path: &str, downloaded: bool) {
+        let origin = self.origin.load(Ordering::Relaxed);
+        if origin != NOBODY {
+            self.engine.note_use(origin, path, downloaded);
+        }
+    }
+
+    /// Remembers whose file is read: in a group, the member's. Of a cache every file counts, elsewhere the format says.
+    pub(crate) fn begin_at(&self, repo: &Repo, path: &str) {
+        let counts = repo.kind() == Kind::Proxy || repo.format.counts_pulls(path);
+        self.origin.store(if counts { repo.id() } else { NOBODY }, Ordering::Relaxed);
     }
 
     pub(crate) fn note(&self, source: Source) {

@@ -10,6 +10,8 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::registry::patterns::Patterns;
+use crate::registry::quota::{QUOTA, quota};
+use crate::registry::retention::{RETENTION, Retention};
 use crate::registry::rules::Rules;
 use crate::registry::table::{NAMESPACE, REDIRECT_DOWNLOADS, check_namespace, members, upstream_settings};
 use crate::store::catalog::Catalog;
@@ -24,6 +26,8 @@ pub struct DeclaredSystem {
     pub name: SystemName,
     /// Its tags.
     pub tags: Tags,
+    /// Most bytes that its hosted repositories have together.
+    pub quota_bytes: Option<u64>,
 }
 
 /// A repository as the configuration declares it, or the API asks for it.
@@ -76,11 +80,17 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
     if settings.get(REDIRECT_DOWNLOADS).is_some_and(|setting| !setting.is_boolean()) {
         return Err(named(Error::bad_request(format!("{REDIRECT_DOWNLOADS} is true or false"))));
     }
+    Retention::from_settings(&settings, wanted.kind, &**format).map_err(named)?;
+    if quota(&settings).map_err(named)?.is_some() && wanted.kind != Kind::Hosted {
+        return Err(misplaced(QUOTA, "hosted"));
+    }
     check_namespace(&settings).map_err(named)?;
     let own: Map<String, Value> = wanted
         .settings
         .iter()
-        .filter(|(name, _)| !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to" | "patterns" | NAMESPACE | REDIRECT_DOWNLOADS))
+        .filter(|(name, _)| {
+            !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to" | "patterns" | NAMESPACE | REDIRECT_DOWNLOADS | RETENTION | QUOTA)
+        })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     format.check_settings(&Value::Object(own)).map_err(named)
@@ -124,9 +134,14 @@ async fn reconcile_once(catalog: &Catalog, systems: &[DeclaredSystem], repositor
     check_names(&all_systems, &stored_addresses.chain(repositories.iter().map(|wanted| wanted.address.clone())).collect::<Vec<_>>())?;
     for system in systems {
         match stored.iter().find(|row| row.name == system.name) {
-            None => drop(catalog.create_system(system.name.clone(), system.tags.clone(), true, now).await?),
+            None => {
+                catalog.create_system(system.name.clone(), system.tags.clone(), true, now).await?;
+            }
             Some(row) if row.tags != system.tags || !row.declared => catalog.update_system(system.name.clone(), system.tags.clone(), true).await?,
             Some(_) => {}
+        }
+        if stored.iter().find(|row| row.name == system.name).and_then(|row| row.quota_bytes) != system.quota_bytes {
+            catalog.set_system_quota(system.name.clone(), system.quota_bytes).await?;
         }
     }
     for row in stored.iter().filter(|row| row.declared && !systems.iter().any(|system| system.name == row.name)) {

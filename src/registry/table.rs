@@ -11,6 +11,7 @@ use entrepot_kit::{Address, Error, Format, Kind, Result};
 use serde::Deserialize as _;
 
 use crate::registry::patterns::Patterns;
+use crate::registry::quota::quota;
 use crate::registry::rules::Rules;
 use crate::store::model::{RepositoryRow, SystemRow};
 use crate::upstream::{Trust, Upstream, UpstreamSettings};
@@ -35,6 +36,8 @@ pub struct Repo {
     pub rules: Rules,
     /// Which names a proxy mirrors.
     pub patterns: Patterns,
+    /// Most bytes that it has.
+    pub quota: Option<u64>,
     /// A proxy's upstream.
     pub upstream: Option<Arc<Upstream>>,
     /// A group's members in order, groups among them already replaced by their members.
@@ -186,7 +189,8 @@ impl Table {
         };
         let rules = Rules::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         let patterns = Patterns::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
-        Ok(Repo { system_tags: self.system_tags(&row.address), format, rules, patterns, upstream, leaves: Vec::new(), head: head(&row, known), row })
+        let quota = quota(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
+        Ok(Repo { system_tags: self.system_tags(&row.address), format, rules, patterns, quota, upstream, leaves: Vec::new(), head: head(&row, known), row })
     }
 
     fn group(
@@ -228,6 +232,7 @@ impl Table {
             format,
             rules,
             patterns: Patterns::default(),
+            quota: None,
             upstream: None,
             leaves,
             head: head(row, known),

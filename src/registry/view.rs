@@ -41,6 +41,17 @@ pub fn parse_address(system: &str, repository: &str) -> Result<(Address, Option<
 impl Engine {
     /// The revision at which a view reads a hosted or proxy repository; `None`: the newest.
     pub(crate) async fn revision(&self, repo: &Repo, moment: Option<Moment>) -> Result<Option<u64>> {
+        let at = self.revision_of(repo, moment).await?;
+        match at {
+            Some(at) if at < repo.row.horizon => {
+                let horizon = repo.row.horizon;
+                Err(Error::not_found(format!("{} remembers its past from revision {horizon} on (retention.history_days)", repo.address())))
+            }
+            at => Ok(at),
+        }
+    }
+
+    async fn revision_of(&self, repo: &Repo, moment: Option<Moment>) -> Result<Option<u64>> {
         match moment {
             None => Ok(None),
             Some(Moment::Revision(revision)) if revision <= repo.head() => Ok(Some(revision)),

@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod catalog;
+pub mod facts;
 pub mod model;
 pub mod transfer;
 pub mod uploads;

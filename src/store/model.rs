@@ -9,6 +9,9 @@ use entrepot_kit::{Action, Address, Death, Digests, Entry, Fragment, Kind, Preco
 /// Blobs up to this size live in the catalog, with the change that brings them: no file, no extra fsync.
 pub const INLINE_LIMIT: u64 = 64 * 1024;
 
+/// The action, and the author, of revisions by which housekeeping ends what its rules let go.
+pub const HOUSEKEEPING: &str = "retention";
+
 /// Terms of a package that are kept for the search.
 pub const MAX_TERMS: usize = 64;
 
@@ -80,6 +83,8 @@ pub struct SystemRow {
     pub declared: bool,
     /// When it was made.
     pub created: Timestamp,
+    /// Most bytes that its hosted repositories have together.
+    pub quota_bytes: Option<u64>,
 }
 
 /// A repository that was not deleted.
@@ -105,6 +110,8 @@ pub struct RepositoryRow {
     pub head_time: Timestamp,
     /// When it was made.
     pub created: Timestamp,
+    /// The oldest revision whose view is whole: what is older was forgotten in part.
+    pub horizon: u64,
 }
 
 /// A repository to be made.
@@ -261,6 +268,11 @@ pub enum NewRow {
         content_type: Option<String>,
         /// The format's JSON.
         data: String,
+    },
+    /// An entry that lives, or that housekeeping ended less than a day ago.
+    EntryAgain {
+        /// The path.
+        path: String,
     },
     /// A package that was deleted, with the versions and entries that died in the same revision.
     RestoredPackage {

@@ -117,6 +117,7 @@ impl House {
         for old in self.running.drain(..) {
             old.listening.handle.stop(true).await;
             old.engine.access.audit().flush().await;
+            old.engine.write_notes().await.expect("written");
         }
         self.open(|_| {}).await;
     }
@@ -180,7 +181,7 @@ impl House {
 fn options(data: PathBuf) -> Options {
     let mut formats = entrepot::formats::all();
     formats.push(Arc::new(Toy));
-    let system = |name: &str| DeclaredSystem { name: SystemName::parse(name).expect("a name"), tags: Tags::new() };
+    let system = |name: &str| DeclaredSystem { name: SystemName::parse(name).expect("a name"), tags: Tags::new(), quota_bytes: None };
     Options {
         storage: entrepot::server::storage::Settings::embedded(data),
         http: entrepot::http::Settings {

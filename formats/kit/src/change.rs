@@ -134,6 +134,12 @@ pub enum Birth {
         /// The format's own JSON; empty for none.
         data: String,
     },
+    /// A file that the caller saw here, and sent nothing again for: it stays as it is. Housekeeping may have ended it meanwhile, then it comes
+    /// back; else nothing of the change happens.
+    Again(
+        /// The path.
+        String,
+    ),
 }
 
 /// One atomic change to a repository.

@@ -237,6 +237,8 @@ pub trait Facade: Send + Sync {
     async fn keep(&self, _birth: Birth) -> Result<()> {
         Err(Error::not_implemented("files are not kept here without a revision"))
     }
+    /// Notes that a file is used, where nothing of it changes.
+    fn touch(&self, _path: &str) {}
     /// Gives a package bytes that another one has; `false` when there are none that the caller may read.
     async fn mount(&self, _mount: Mount) -> Result<bool> {
         Ok(false)
@@ -543,6 +545,11 @@ macro_rules! writing {
             /// 405 in a group or proxy.
             pub async fn keep(&self, birth: Birth) -> Result<()> {
                 self.facade.keep(birth).await
+            }
+
+            /// Notes that a file is used (it was sent once more, say), where nothing of it changes: housekeeping leaves it alone for a while.
+            pub fn touch(&self, path: &str) {
+                self.facade.touch(path);
             }
 
             /// Gives a package bytes that another one has, perhaps of another repository; `false` when there are none that the caller

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::housekeeping::Holding;
 use crate::records::{Fragment, Records};
 use crate::request::BaseUrl;
 use crate::route::RouteTable;
@@ -148,6 +149,45 @@ pub trait Format: Send + Sync + 'static {
     /// The order of versions, for listings.
     fn version_order(&self, one: &str, other: &str) -> Ordering {
         one.cmp(other)
+    }
+
+    /// Whether names of versions that were deleted may be used again for others, as tags are. Else they stay taken for ever.
+    fn reuses_versions(&self) -> bool {
+        false
+    }
+
+    /// The versions that the package's document names: retention leaves them alone, or the document would lead nowhere.
+    fn pinned_versions(&self, _document: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The path of the document that a version is about, where the version is no release of its own (a signature's tag): it goes when
+    /// that document is gone, and no rule counts it.
+    fn attached_to(&self, _package: &str, _version: &str) -> Option<String> {
+        None
+    }
+
+    /// How a live path of a package is held.
+    fn holding(&self, _package: &str, _path: &str) -> Holding {
+        Holding::Itself
+    }
+
+    /// The paths of [`Holding::Part`] that a document needs.
+    ///
+    /// # Errors
+    /// When it is a document that this format does not understand: then no part of its package is taken for unneeded.
+    fn parts(&self, _path: &str, _content_type: Option<&str>, _document: &Bytes) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// The days after which documents go that nothing holds, where a repository's `retention` does not say.
+    fn unheld_days(&self) -> Option<u32> {
+        None
+    }
+
+    /// Whether it counts as a use of a path that its file was sent.
+    fn counts_pulls(&self, _path: &str) -> bool {
+        true
     }
 
     /// The media type and body of an error in the words of this format's clients.

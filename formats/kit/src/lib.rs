@@ -12,6 +12,7 @@ pub mod digest;
 pub mod error;
 pub mod facade;
 pub mod format;
+pub mod housekeeping;
 pub mod limit;
 pub mod name;
 pub mod path;
@@ -33,6 +34,7 @@ pub use facade::{
     StageSpec, Staged, Staging, UpstreamAnswer, VerificationKey,
 };
 pub use format::{Format, Snippet};
+pub use housekeeping::Holding;
 pub use limit::LimitedReader;
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{

@@ -69,6 +69,10 @@ impl Format for Npm {
         merge::merge(parts)
     }
 
+    fn pinned_versions(&self, document: &str) -> Vec<String> {
+        raw::RawObject::parse(document).map(|document| packument::tags(&document).into_values().collect()).unwrap_or_default()
+    }
+
     fn version_order(&self, one: &str, other: &str) -> Ordering {
         version::compare(one, other)
     }

@@ -5,6 +5,7 @@
 //! `{image}/referrers/{subject}/`, and the indexes that name one below `{image}/parents/{child}/`.
 
 mod handler;
+mod housekeeping;
 mod layout;
 mod route;
 mod settings;
@@ -13,7 +14,7 @@ pub mod testing;
 mod upstream;
 
 use bytes::Bytes;
-use entrepot_kit::{BaseUrl, CheckedDocument, Error, Format, Need, Records, Result, RouteTable, Snippet, UpstreamIndex, UpstreamPath};
+use entrepot_kit::{BaseUrl, CheckedDocument, Error, Format, Holding, Need, Records, Result, RouteTable, Snippet, UpstreamIndex, UpstreamPath};
 
 /// The OCI format.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,6 +79,31 @@ impl Format for Oci {
 
     fn upstream_records(&self, package: &str, document: &Bytes, _fragments: &'static str) -> Result<Records> {
         upstream::records(package, document)
+    }
+
+    fn reuses_versions(&self) -> bool {
+        true
+    }
+
+    fn counts_pulls(&self, path: &str) -> bool {
+        // A manifest is asked for before its layers, and often alone: the client has those.
+        path.rsplit('/').nth(1) == Some("manifests")
+    }
+
+    fn attached_to(&self, package: &str, version: &str) -> Option<String> {
+        housekeeping::attached_to(package, version)
+    }
+
+    fn holding(&self, package: &str, path: &str) -> Holding {
+        housekeeping::holding(package, path)
+    }
+
+    fn parts(&self, path: &str, content_type: Option<&str>, document: &Bytes) -> Result<Vec<String>> {
+        housekeeping::parts(path, content_type, document)
+    }
+
+    fn unheld_days(&self) -> Option<u32> {
+        Some(housekeeping::UNHELD_DAYS)
     }
 
     fn render_error(&self, error: &Error) -> (&'static str, Bytes) {

@@ -80,6 +80,7 @@ impl Reader {
         if !self.admits(repo, asked.as_deref().unwrap_or(name), name).await? {
             return Ok(None);
         }
+        self.begin_at(repo, &path);
         let job = match repo.format.classify(&path) {
             UpstreamPath::NotOurs => return Ok(None),
             UpstreamPath::Own => return self.kept(repo, &path).await,

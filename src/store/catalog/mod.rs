@@ -64,6 +64,7 @@ macro_rules! forward {
 }
 
 mod care;
+mod housekeeping;
 pub mod transfer;
 
 async fn opened<T: Send + 'static>(open: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -9,18 +9,20 @@
 //! - `blobs.location` names the bytes in the blob store and is never used again for others; it is empty for inline bytes and for
 //!   files of the first version, which are named by their digest. `condemned`: no entry led there at that time, gc may remove it
 //!   after its grace. `damaged`: the bytes are known to be missing or wrong; whoever brings the same bytes again mends it.
+//! - `repositories.horizon` is the oldest revision whose view is whole: what died up to it may be gone. A version that died keeps its row, without
+//!   its document, where its name must stay taken.
 //! - `entries.package` is a name, not a reference: in a proxy files belong to packages that have no row.
 
 diesel::table! {
     meta (name) { name -> Text, value -> BigInt, }
 }
 diesel::table! {
-    systems (id) { id -> BigInt, name -> Text, tags -> Text, declared -> Bool, created -> BigInt, }
+    systems (id) { id -> BigInt, name -> Text, tags -> Text, declared -> Bool, created -> BigInt, quota_bytes -> Nullable<BigInt>, }
 }
 diesel::table! {
     repositories (id) {
         id -> BigInt, system_id -> BigInt, name -> Text, format -> Text, kind -> Text, tags -> Text, settings -> Text, declared -> Bool,
-        head -> BigInt, head_time -> BigInt, created -> BigInt, deleted -> Nullable<BigInt>,
+        head -> BigInt, head_time -> BigInt, created -> BigInt, deleted -> Nullable<BigInt>, horizon -> Nullable<BigInt>,
     }
 }
 diesel::table! {
@@ -91,6 +93,9 @@ diesel::table! {
     keys (id) { id -> Text, purpose -> Text, public -> Binary, sealed -> Binary, created -> BigInt, expires -> Nullable<BigInt>, }
 }
 diesel::table! {
+    pulls (repository_id, path) { repository_id -> BigInt, path -> Text, last -> BigInt, downloads -> BigInt, }
+}
+diesel::table! {
     leases (name) { name -> Text, holder -> Text, until -> BigInt, }
 }
 diesel::table! {
@@ -124,4 +129,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     entries,
     search_terms,
     upstream_state,
+    pulls,
 );

@@ -106,7 +106,7 @@ pub const KEYS: Table = table("keys", 1, &[text("id"), text("purpose"), bytes("p
 /// Every table.
 pub const TABLES: &[Table] = &[
     META,
-    numbered("systems", &[number("id"), text("name"), text("tags"), flag("declared"), number("created")]),
+    numbered("systems", &[number("id"), text("name"), text("tags"), flag("declared"), number("created"), optional(number("quota_bytes"))]),
     numbered(
         "repositories",
         &[
@@ -122,6 +122,7 @@ pub const TABLES: &[Table] = &[
             number("head_time"),
             number("created"),
             optional(number("deleted")),
+            optional(number("horizon")),
         ],
     ),
     numbered("principals", &[number("id"), text("kind"), text("name"), text("tags"), optional(text("password_hash")), flag("disabled"), number("created")]),
@@ -191,6 +192,7 @@ pub const TABLES: &[Table] = &[
             column("status", ColumnKind::Small),
         ],
     ),
+    table("pulls", 2, &[number("repository_id"), text("path"), number("last"), number("downloads")]),
     numbered(
         "audit",
         &[

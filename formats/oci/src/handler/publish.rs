@@ -72,6 +72,7 @@ impl Publication {
             }
             if !plan.is_needed {
                 self.check_blobs(repository).await?;
+                repository.touch(&layout::manifest(&self.image, &digest.to_string()));
                 return Ok(digest);
             }
             match repository.commit(plan.change).await {
@@ -90,7 +91,8 @@ impl Publication {
         let package = Birth::Package { package: image.clone(), document: String::from("{}"), terms: terms(image) };
         let mut plan = Plan { change: Change::new("publish", subject).begin(package), is_needed: false };
         for path in self.blob_paths() {
-            plan.change = plan.change.only_if(Precondition::EntryLives(path));
+            // What the client saw here may have been tidied away since.
+            plan.change = plan.change.begin(Birth::Again(path));
         }
         let path = layout::manifest(image, &digest.to_string());
         let known = repository.stored(&path).await?;

@@ -62,7 +62,7 @@ fn check_lengths(birth: &NewRow) -> QueryResult<()> {
         NewRow::Package { package, .. } | NewRow::RestoredPackage { package } => (package, None, None),
         NewRow::Version { package, version, .. } | NewRow::RestoredVersion { package, version } => (package, Some(version), None),
         NewRow::Entry { path, package, version, .. } => (path, package.as_ref(), version.as_ref()),
-        NewRow::RestoredEntry { path } => (path, None, None),
+        NewRow::RestoredEntry { path } | NewRow::EntryAgain { path } => (path, None, None),
     };
     let names = second.map_or(0, String::len) + third.map_or(0, String::len);
     if first.len() > MAX_NAME || names > MAX_NAME {
@@ -218,6 +218,7 @@ impl Change<'_> {
             NewRow::RestoredPackage { package } => restore::package(self, package),
             NewRow::RestoredVersion { package, version } => restore::version(self, package, version),
             NewRow::RestoredEntry { path } => restore::entry(self, path),
+            NewRow::EntryAgain { path } => restore::again(self, path),
         }
     }
 

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::{Conn, for_change};
 use crate::store::catalog::failure::QueryResult;
 use crate::store::catalog::schema::{
-    entries, fragments, package_changes, package_documents, packages, repositories, revisions, search_terms, uploads, upstream_state, versions,
+    entries, fragments, package_changes, package_documents, packages, pulls, repositories, revisions, search_terms, uploads, upstream_state, versions,
 };
 
 /// Rows that one slice removes of the table that it is at.
@@ -19,6 +19,7 @@ pub(crate) fn slice(connection: &mut Conn) -> QueryResult<bool> {
     let Some(repository) = deleted else { return Ok(false) };
     let removed = some_packages(connection, repository)?
         || some_entries(connection, repository)?
+        || some_pulls(connection, repository)?
         || some_upstream_states(connection, repository)?
         || some_uploads(connection, repository)?
         || some_revisions(connection, repository)?;
@@ -47,6 +48,12 @@ fn some_packages(connection: &mut Conn, repository: i64) -> QueryResult<bool> {
 fn some_entries(connection: &mut Conn, repository: i64) -> QueryResult<bool> {
     let rows: Vec<i64> = entries::table.filter(entries::repository_id.eq(repository)).select(entries::id).limit(SLICE).load(connection)?;
     Ok(diesel::delete(entries::table.filter(entries::id.eq_any(&rows))).execute(connection)? > 0)
+}
+
+fn some_pulls(connection: &mut Conn, repository: i64) -> QueryResult<bool> {
+    let of_repository = pulls::table.filter(pulls::repository_id.eq(repository));
+    let paths: Vec<String> = of_repository.select(pulls::path).limit(SLICE).load(connection)?;
+    Ok(diesel::delete(of_repository.filter(pulls::path.eq_any(&paths))).execute(connection)? > 0)
 }
 
 fn some_upstream_states(connection: &mut Conn, repository: i64) -> QueryResult<bool> {

@@ -5,7 +5,7 @@ use entrepot_kit::accounts::Tags;
 use entrepot_kit::{Address, SystemName, Timestamp};
 
 use super::{Conn, for_change};
-use crate::store::catalog::convert::{from_column, from_json, kind, kind_name, to_json};
+use crate::store::catalog::convert::{from_column, from_json, kind, kind_name, to_column, to_json};
 use crate::store::catalog::failure::{QueryError, QueryResult, taken};
 use crate::store::catalog::schema::{meta, repositories, systems};
 use crate::store::model::{NewRepository, RepositoryRow, SystemRow};
@@ -32,18 +32,20 @@ pub(crate) fn bump_epoch(connection: &mut Conn) -> QueryResult<()> {
     Ok(())
 }
 
-fn system_row((id, name, tags, declared, created): (i64, String, String, bool, i64)) -> QueryResult<SystemRow> {
+type SystemColumns = (systems::id, systems::name, systems::tags, systems::declared, systems::created, systems::quota_bytes);
+const SYSTEM: SystemColumns = (systems::id, systems::name, systems::tags, systems::declared, systems::created, systems::quota_bytes);
+type SystemValues = (i64, String, String, bool, i64, Option<i64>);
+
+fn system_row((id, name, tags, declared, created, quota_bytes): SystemValues) -> QueryResult<SystemRow> {
     Ok(SystemRow {
         id,
         name: SystemName::parse(&name).map_err(|cause| QueryError::damaged("name of a system", cause))?,
         tags: from_json("tags", &tags)?,
         declared,
         created: Timestamp(created),
+        quota_bytes: quota_bytes.map(from_column),
     })
 }
-
-const SYSTEM: (systems::id, systems::name, systems::tags, systems::declared, systems::created) =
-    (systems::id, systems::name, systems::tags, systems::declared, systems::created);
 
 /// Every system, by name.
 pub(crate) fn systems(connection: &mut Conn) -> QueryResult<Vec<SystemRow>> {
@@ -71,6 +73,16 @@ pub(crate) fn update_system(connection: &mut Conn, name: &SystemName, tags: &Tag
     let changed = diesel::update(systems::table.filter(systems::name.eq(name.as_str())))
         .set((systems::tags.eq(to_json(tags)?), systems::declared.eq(declared)))
         .execute(connection)?;
+    if changed == 0 {
+        return Err(no_system(name));
+    }
+    bump_epoch(connection)
+}
+
+/// Sets most bytes that the hosted repositories of a system have together.
+pub(crate) fn set_system_quota(connection: &mut Conn, name: &SystemName, quota_bytes: Option<u64>) -> QueryResult<()> {
+    let changed =
+        diesel::update(systems::table.filter(systems::name.eq(name.as_str()))).set(systems::quota_bytes.eq(quota_bytes.map(to_column))).execute(connection)?;
     if changed == 0 {
         return Err(no_system(name));
     }
@@ -106,6 +118,7 @@ type RepositoryColumns = (
     repositories::head,
     repositories::head_time,
     repositories::created,
+    repositories::horizon,
 );
 const REPOSITORY: RepositoryColumns = (
     repositories::id,
@@ -118,10 +131,13 @@ const REPOSITORY: RepositoryColumns = (
     repositories::head,
     repositories::head_time,
     repositories::created,
+    repositories::horizon,
 );
-type RepositoryValues = (i64, (String, String), String, String, String, String, bool, i64, i64, i64);
+type RepositoryValues = (i64, (String, String), String, String, String, String, bool, i64, i64, i64, Option<i64>);
 
-fn repository_row((id, (system, name), format, kind_text, tags, settings, declared, head, head_time, created): RepositoryValues) -> QueryResult<RepositoryRow> {
+fn repository_row(
+    (id, (system, name), format, kind_text, tags, settings, declared, head, head_time, created, horizon): RepositoryValues,
+) -> QueryResult<RepositoryRow> {
     Ok(RepositoryRow {
         id,
         address: Address::new(&system, &name).map_err(|cause| QueryError::damaged("address of a repository", cause))?,
@@ -133,6 +149,7 @@ fn repository_row((id, (system, name), format, kind_text, tags, settings, declar
         head: from_column(head),
         head_time: Timestamp(head_time),
         created: Timestamp(created),
+        horizon: horizon.map_or(0, from_column),
     })
 }
 

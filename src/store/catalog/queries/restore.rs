@@ -7,7 +7,11 @@ use super::commit::Change;
 use super::{birth, entries as paths, packages as names, search};
 use crate::store::catalog::convert::from_json;
 use crate::store::catalog::failure::{QueryError, QueryResult};
-use crate::store::catalog::schema::{entries, fragments, package_documents, versions};
+use crate::store::catalog::schema::{entries, fragments, package_documents, repositories, revisions, versions};
+use crate::store::model::HOUSEKEEPING;
+
+/// How long what housekeeping ended comes back by itself when it is counted on, in milliseconds.
+const LATELY: i64 = 24 * 3600 * 1000;
 
 /// A package that was deleted, with its versions and entries.
 pub(super) fn package(change: &mut Change<'_>, package: &str) -> QueryResult<()> {
@@ -16,6 +20,7 @@ pub(super) fn package(change: &mut Change<'_>, package: &str) -> QueryResult<()>
         return Err(QueryError::conflict(format!("the package {package:?} is there: nothing to restore")));
     }
     let died = document(change, package, id)?;
+    check_remembered(change, died)?;
     let rows: Vec<i64> = versions::table
         .filter(versions::package_id.eq(id))
         .filter(versions::died.eq(died))
@@ -50,6 +55,7 @@ pub(super) fn version(change: &mut Change<'_>, package: &str, version: &str) -> 
         Some((_, None)) => return Err(QueryError::conflict(format!("the version {version:?} of {package:?} is there: nothing to restore"))),
         Some((row, Some(died))) => (row, died),
     };
+    check_remembered(change, died)?;
     if names::find_living(change.connection, change.repository, package)?.is_none() {
         document(change, package, id)?;
     }
@@ -82,8 +88,37 @@ pub(super) fn entry(change: &mut Change<'_>, path: &str) -> QueryResult<()> {
     copy_entries(change, vec![row])
 }
 
+/// An entry that somebody counts on who saw it: it lives, or housekeeping ended it so lately that nobody could know.
+pub(super) fn again(change: &mut Change<'_>, path: &str) -> QueryResult<()> {
+    if paths::living(change.connection, change.repository, path)?.is_some() {
+        return Ok(());
+    }
+    let ended = revisions::repository_id.eq(entries::repository_id).and(entries::died.eq(revisions::number.nullable()));
+    let last: Option<(i64, String, i64)> = entries::table
+        .inner_join(revisions::table.on(ended))
+        .filter(entries::repository_id.eq(change.repository))
+        .filter(entries::path.eq(path))
+        .order(entries::born.desc())
+        .select((entries::id, revisions::action, revisions::time))
+        .first(change.connection)
+        .optional()?;
+    match last {
+        Some((row, action, time)) if action == HOUSEKEEPING && time > change.time - LATELY => copy_entries(change, vec![row]),
+        _ => Err(QueryError::conflict(format!("there is no file at {path:?} any more"))),
+    }
+}
+
+/// Refuses to bring back what may be gone in part.
+fn check_remembered(change: &mut Change<'_>, died: i64) -> QueryResult<()> {
+    let horizon: Option<i64> = repositories::table.find(change.repository).select(repositories::horizon).first(change.connection)?;
+    if horizon.is_some_and(|horizon| died <= horizon) {
+        return Err(QueryError::not_found(String::from("it was deleted too long ago: what it had is forgotten (retention.history_days)")));
+    }
+    Ok(())
+}
+
 fn no_package(package: &str) -> QueryError {
-    QueryError::not_found(format!("there never was a package {package:?}"))
+    QueryError::not_found(format!("there never was a package {package:?}, or it is forgotten"))
 }
 
 /// Brings a package's last document back, and says when it died.

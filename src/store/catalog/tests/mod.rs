@@ -4,6 +4,7 @@ mod care;
 mod changes;
 mod edges;
 mod faults;
+mod housekeeping;
 mod link;
 mod records;
 mod schema;

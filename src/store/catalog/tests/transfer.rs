@@ -8,6 +8,7 @@ use super::{NOW, commit, on_both, publish, release, repository};
 use crate::store::catalog::Catalog;
 use crate::store::catalog::tables::lasting;
 use crate::store::catalog::transfer::{Clash, Filling, Row, Value};
+use crate::store::facts::{PathPulls, Pulls};
 use crate::store::model::{CatalogError, Commit, KeyRow, PolicyRow, TokenRow, UpstreamState};
 
 on_both!(all_rows_travel, a_half_filled_catalog_is_nobodys);
@@ -51,6 +52,8 @@ async fn filled(catalog: &Catalog) {
     let state =
         UpstreamState { key: String::from("a/b"), url: String::from("u"), etag: None, last_modified: Some(String::from("l")), checked: NOW, status: 404 };
     catalog.put_upstream_state(packages.id, state).await.expect("a state");
+    let pulls = Pulls { last: NOW, downloads: 3 };
+    catalog.add_pulls(vec![PathPulls { repository: packages.id, path: String::from("a/b"), pulls }]).await.expect("noted");
     let key = KeyRow { id: String::from("k"), purpose: String::from("sign/1"), public: vec![1], sealed: vec![2], created: NOW, expires: None };
     catalog.put_key(key).await.expect("a key");
     let line = crate::store::model::AuditRow {

@@ -1,0 +1,6 @@
+DROP INDEX entries_died;
+DROP INDEX entries_held;
+ALTER TABLE repositories DROP COLUMN horizon;
+ALTER TABLE systems DROP COLUMN quota_bytes;
+DELETE FROM meta WHERE name = 'pulls_since';
+DROP TABLE pulls;
