@@ -124,7 +124,7 @@ async fn another_entrepot_is_pulled_through_with_its_tokens() {
     let push = Call::put("/v2/alpha/oci/app/manifests/1", document.clone()).with("Content-Type", IMAGE);
     assert_eq!(other.call_as("alpha-owner", push).await.status, StatusCode::CREATED);
 
-    let relay = Relay::to(other.host.parse().unwrap()).await.unwrap();
+    let relay = Relay::at("127.0.0.1", other.host.parse().unwrap()).await.unwrap();
     let upstream = |more: serde_json::Value| {
         let mut all = json!({ "url": format!("http://{}/v2/alpha/oci", relay.address), "allow_private": true, "retries": 0, "mutable_ttl": 0 });
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
