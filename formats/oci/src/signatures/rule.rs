@@ -16,6 +16,8 @@ use crate::settings;
 pub(crate) const SIGNATURES: &str = "signatures";
 /// Most keys of one repository.
 const MOST_KEYS: usize = 32;
+/// Most keys that are named where one is missing.
+const MOST_NAMED: usize = 4;
 /// Most rules that are kept read.
 const MOST_RULES: usize = 256;
 
@@ -109,9 +111,13 @@ impl Rule {
         }
     }
 
-    /// The keys of which one must vouch, for people.
+    /// The keys of which one must vouch, for people; of many the first ones.
     pub(crate) fn expected(&self) -> String {
-        self.keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", or ")
+        let mut named: Vec<String> = self.keys.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+        if let Some(more) = self.keys.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+            named.push(format!("one of {more} more"));
+        }
+        named.join(", or ")
     }
 }
 
@@ -129,6 +135,8 @@ mod tests {
     fn mistakes_are_named() {
         let rule = Rule::parse(&json!({ "mode": "pull", "keys": [KEY, CERTIFICATE] })).expect("a rule");
         assert!(rule.mode == Mode::Pull && rule.keys.len() == 2 && rule.ids.iter().all(|id| id.len() == 64));
+        let many = Rule::parse(&json!({ "mode": "tag", "keys": vec![KEY; 7] })).expect("a rule");
+        assert!(many.expected().ends_with(", or one of 3 more"), "{}", many.expected());
         assert!(rule.expected().contains("the ECDSA P-256 key SHA256:") && rule.expected().contains("CN=root p256"), "{}", rule.expected());
         for (value, complaint) in [
             (json!(true), "signatures"),
