@@ -518,9 +518,9 @@ impl Engine {
     pub(crate) async fn arrive(&self, staged: &StagedBlob, known: Known) -> Result<NewBlob> {
         let facts = staged.facts();
         if known == Known::Trusted && facts.inline.is_none() && self.catalog.blob(facts.digest).await?.is_some() {
-            return Ok(NewBlob::Known(facts.clone()));
+            return Ok(NewBlob::Known(staged.with_learned(facts.clone())));
         }
-        Ok(NewBlob::New(self.blobs.persist(staged).await?))
+        Ok(NewBlob::New(staged.with_learned(self.blobs.persist(staged).await?)))
     }
 
     /// Commits a change that the management API makes: a deletion or a restoration.

@@ -67,6 +67,8 @@ pub trait Staged: Send + Sync {
     fn size(&self) -> u64;
     /// SHA-256 and the digests that were asked for.
     fn digests(&self) -> &Digests;
+    /// Remembers a digest that was computed only now, for whoever looks for the bytes by it once they are committed.
+    fn learn(&self, _algorithm: Algorithm, _digest: &[u8]) {}
     /// A reader for blocking code.
     ///
     /// # Errors
