@@ -230,7 +230,7 @@ impl State {
                     !self.versions.get(package).is_some_and(|versions| versions.iter().any(|state| state.version == *version))
                 }
                 Precondition::EntryAbsent(path) => !self.entries.contains_key(path),
-                Precondition::EntryLives(_) | Precondition::EntryIs { .. } => false,
+                Precondition::EntryIs { .. } => false,
             };
             if !holds {
                 return Err(Error::conflict("a precondition does not hold"));
@@ -269,7 +269,7 @@ impl State {
                         None => versions.push(VersionState { version: version.clone(), document: document.clone(), published: now, live: true }),
                     }
                 }
-                Birth::Entry { .. } => {}
+                Birth::Entry { .. } | Birth::Again(_) => {}
             }
         }
         for (path, entry, bytes) in files {
