@@ -129,6 +129,12 @@ impl Caller {
         self.narrowed.is_none() && self.scope.as_ref().is_none_or(|scope| scope.permits_everywhere(Action::Manage))
     }
 
+    /// The same caller with all that its password or token is good for: registry clients narrow what they use to the request at hand.
+    #[must_use]
+    pub fn at_large(&self) -> Self {
+        Self { narrowed: None, ..self.clone() }
+    }
+
     /// The scopes of the registry token in use; `None` without one.
     #[must_use]
     pub fn asked(&self) -> Option<&[RegistryScope]> {

@@ -14,6 +14,8 @@ use crate::registry::keys::Keys;
 
 /// What the tokens that registry clients keep are called.
 const KEPT_NAME: &str = "docker login";
+/// Most of these that live at once, so that machines that sign in again and again leave room for other tokens.
+const MOST_KEPT: usize = 100;
 
 impl Access {
     /// Lets this server sign registry tokens.
@@ -43,7 +45,8 @@ impl Access {
     /// # Errors
     /// Failures of the catalog.
     pub async fn kept_token(&self, caller: &Caller, facts: &RequestFacts) -> Result<Option<String>> {
-        if caller.is_anonymous() || !caller.manages_tokens() {
+        let Some(owner) = caller.id.filter(|_| caller.manages_tokens()) else { return Ok(None) };
+        if self.live_tokens(owner).await?.iter().filter(|token| token.name == KEPT_NAME).count() >= MOST_KEPT {
             return Ok(None);
         }
         let wanted = TokenRequest { name: KEPT_NAME.to_owned(), ..TokenRequest::default() };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use entrepot_kit::accounts::Tags;
 use entrepot_kit::name::DEFAULT_SYSTEM;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::check::Checks;
+use super::check::{self, Checks};
 use super::reader::{Origin, Reader};
 
 /// A declared system.
@@ -118,7 +119,9 @@ pub(super) struct Places {
 
 const SYSTEM_KEYS: [&str; 3] = ["name", "tags", "quota_bytes"];
 const HOST_KEYS: [&str; 2] = ["name", "repository"];
-const REPOSITORY_KEYS: [&str; 8] = ["system", "name", "format", "kind", "tags", "upstream", "members", "settings"];
+const REPOSITORY_KEYS: [&str; 9] = ["system", "name", "format", "kind", "tags", "upstream", "members", "signatures", "settings"];
+/// The setting whose keys may be paths.
+const SIGNATURES: &str = "signatures";
 const MEMBER_KEYS: [&str; 5] = ["repository", "allow", "deny", "reserve", "merge"];
 
 /// The systems of the file; `main` is always there.
@@ -143,12 +146,12 @@ pub(super) fn systems(reader: &mut Reader<'_>) -> Vec<(System, Places)> {
 }
 
 /// The repositories of the file; without any, a public hosted one in `main` for each format.
-pub(super) fn repositories(reader: &mut Reader<'_>, checks: &Checks<'_>) -> Vec<(Repository, Places)> {
+pub(super) fn repositories(reader: &mut Reader<'_>, file: Option<&Path>, checks: &Checks<'_>) -> Vec<(Repository, Places)> {
     let Some(tables) = reader.list("repository") else { return defaults(checks.formats) };
     let mut found: Vec<(Repository, Places)> = Vec::new();
     for (span, table) in tables {
         reader.unknown(table, &REPOSITORY_KEYS, "in [[repository]]");
-        let Some((repository, places)) = repository(reader, table, &span, checks) else { continue };
+        let Some((repository, places)) = repository(reader, table, (&span, file), checks) else { continue };
         if found.iter().any(|(other, _)| other.address() == repository.address()) {
             reader.problem_at(&places.header, format!("the repository {} is declared twice", repository.address()));
         } else {
@@ -209,7 +212,7 @@ fn defaults(formats: &[&str]) -> Vec<(Repository, Places)> {
     formats.iter().filter_map(repository).collect()
 }
 
-fn repository(reader: &mut Reader<'_>, table: &DeTable<'_>, span: &Range<usize>, checks: &Checks<'_>) -> Option<(Repository, Places)> {
+fn repository(reader: &mut Reader<'_>, table: &DeTable<'_>, (span, file): (&Range<usize>, Option<&Path>), checks: &Checks<'_>) -> Option<(Repository, Places)> {
     let before = reader.problem_count();
     let system = text(reader, table, "system").map_or(DEFAULT_SYSTEM, |(_, system)| system);
     let named = name_of(reader, table, span, "repository");
@@ -229,7 +232,10 @@ fn repository(reader: &mut Reader<'_>, table: &DeTable<'_>, span: &Range<usize>,
     let tags = tags(reader, table);
     let upstream = upstream(reader, table, span, kind, checks);
     let (members, member_places) = members(reader, table, span, kind);
-    let settings = settings(reader, table);
+    let mut settings = settings(reader, table);
+    if let (Some(signatures), Some(settings)) = (signatures(reader, table, file), settings.as_object_mut()) {
+        settings.insert(String::from(SIGNATURES), signatures);
+    }
     let ((place, name), (_, format)) = (named?, format?);
     match Address::new(system, name) {
         Ok(Address { system, repository: name }) => {
@@ -369,6 +375,31 @@ fn is_member(reader: &mut Reader<'_>, item: &Spanned<DeValue<'_>>) -> bool {
         return false;
     }
     true
+}
+
+/// Whose signatures are needed, beside the other settings or among them. A key that is no PEM text is the path of a file with one.
+fn signatures(reader: &mut Reader<'_>, table: &DeTable<'_>, file: Option<&Path>) -> Option<Value> {
+    let among = table.get("settings").and_then(|settings| settings.get_ref().as_table()).and_then(|settings| settings.get(SIGNATURES));
+    let value = match (table.get(SIGNATURES), among) {
+        (Some(value), Some(_)) => {
+            reader.problem(&value.span(), String::from("signatures: it stands in settings as well; write it once"));
+            return None;
+        }
+        (value, among) => value.or(among)?,
+    };
+    let mut json = reader.json(value);
+    let items = value.get_ref().as_table().and_then(|table| table.get("keys")).and_then(|keys| keys.get_ref().as_array());
+    let keys = json.get_mut("keys").and_then(Value::as_array_mut);
+    for (item, key) in items.into_iter().flat_map(|items| items.iter()).zip(keys.into_iter().flatten()) {
+        let Some(path) = item.get_ref().as_str().filter(|text| !text.contains("-----BEGIN ")) else { continue };
+        let place = reader.place(&item.span());
+        if path.is_empty() {
+            reader.problem_at(&place, String::from("signatures.keys: a key is PEM text, or the path of a file with it"));
+        } else if let Some(pem) = check::file(reader, file, "signatures.keys", (path, &place), &|_| Ok(())) {
+            *key = Value::from(pem);
+        }
+    }
+    Some(json)
 }
 
 fn settings(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Value {

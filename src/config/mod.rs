@@ -323,7 +323,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     section.finish();
 
     let systems = declared::systems(&mut reader);
-    let repositories = declared::repositories(&mut reader, checks);
+    let repositories = declared::repositories(&mut reader, file, checks);
     let hosts = declared::hosts(&mut reader);
     reader.finish();
 

@@ -122,6 +122,28 @@ fn files_that_settings_name_must_be_there() {
 }
 
 #[test]
+fn keys_of_signatures_are_text_or_files() {
+    let repository = |rest: &str| format!("[[repository]]\nname = \"a\"\nformat = \"npm\"\n{rest}");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/oci/cosign/cosign.pub");
+    let pem = std::fs::read_to_string(file).unwrap();
+    for text in [
+        format!("signatures = {{ mode = \"pull\", keys = [{file:?}, '''{pem}'''] }}"),
+        format!("settings.signatures = {{ mode = \"pull\", keys = [{file:?}, {pem:?}] }}"),
+    ] {
+        let config = config(&repository(&text));
+        let settings = config.repositories.iter().find(|repository| repository.name.as_str() == "a").unwrap().all_settings();
+        assert_eq!(settings["signatures"], serde_json::json!({ "mode": "pull", "keys": [pem, pem] }), "{text}");
+    }
+    let found = problems(&repository("signatures = { mode = \"pull\", keys = [\n  \"no-such.pub\",\n  \"\",\n] }"));
+    assert!(
+        found[0].starts_with("config.toml:5: signatures.keys: cannot read no-such.pub: ") && found[1].starts_with("config.toml:6: signatures.keys: "),
+        "{found:?}"
+    );
+    let twice = problems(&repository("signatures = { mode = \"pull\" }\nsettings = { signatures = { mode = \"tag\" } }"));
+    assert!(twice[0].starts_with("config.toml:4: signatures: "), "{twice:?}");
+}
+
+#[test]
 fn tls_needs_both_files() {
     let file = config("[tls]\ncertificate = \"a/cert.pem\"\nkey = \"/b/key.pem\"\n");
     let tls = file.tls.unwrap();
@@ -257,4 +279,26 @@ settings = { overwrite = true, "odd key" = [1, 2.5] }
 "#;
     let first = config(text);
     assert_eq!(config(&first.show()).values(), first.values());
+}
+
+#[test]
+fn hosts_serve_what_is_declared() {
+    let repository = "[[repository]]\nname = \"images\"\nformat = \"npm\"\n";
+    let good =
+        config(&format!("{repository}[[host]]\nname = \"a.example\"\nrepository = \"main/images\"\n[[host]]\nname = \"[::1]\"\nrepository = \"images\"\n"));
+    let hosts: Vec<_> = good.hosts.iter().map(|host| (host.name.as_str(), host.repository.to_string())).collect();
+    assert_eq!(hosts, [("a.example", String::from("main/images")), ("[::1]", String::from("main/images"))]);
+    assert!(good.show().contains("[[host]]\nname = \"a.example\"\nrepository = \"main/images\""));
+    for (host, message) in [
+        ("name = \"a.example\"\nrepository = \"main/image\"", "which is not declared; did you mean \"main/images\"?"),
+        ("name = \"a.example:5000\"\nrepository = \"main/images\"", "without port"),
+        ("name = \"A.example\"\nrepository = \"main/images\"", "in lower case"),
+        ("name = \"a.example\"", "names no repository"),
+        ("repository = \"main/images\"", "has no name"),
+        ("name = \"a.example\"\nrepository = \"main/images\"\nport = 1", "unknown name \"port\""),
+        ("name = \"a.example\"\nrepository = \"main/images\"\n[[host]]\nname = \"a.example\"\nrepository = \"main/images\"", "declared twice"),
+    ] {
+        let found = problems(&format!("{repository}[[host]]\n{host}\n"));
+        assert!(found.len() == 1 && found[0].contains(message), "{host}: {found:?}");
+    }
 }

@@ -31,7 +31,7 @@ use crate::registry::{Context, Engine, Moment, Repo, Session, Table, View};
 pub(crate) struct Known {
     source: Option<Source>,
     pub(crate) format: Option<Arc<dyn Format>>,
-    /// What a container client learns from a refusal.
+    /// What a container client learns from a refusal; `None` for other clients.
     challenge: Option<Challenge>,
     /// The registry whose image was given to a container client.
     namespace: Option<String>,
@@ -50,12 +50,15 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, server: w
                 tracing::error!(request_id, %error, cause = ?std::error::Error::source(&error), "a request failed");
             }
             let mut response = refuse(&error, known.format.as_deref());
-            if let Some(challenge) = known.challenge.filter(|_| error.status() == StatusCode::UNAUTHORIZED) {
+            if let Some(challenge) = known.challenge.as_ref().filter(|_| error.status() == StatusCode::UNAUTHORIZED) {
                 challenge.write(&mut response);
             }
             response
         }
     };
+    if known.challenge.is_some() {
+        response.headers_mut().insert(HeaderName::from_static("docker-distribution-api-version"), HeaderValue::from_static("registry/2.0"));
+    }
     if let Some(namespace) = known.namespace.and_then(|namespace| HeaderValue::from_str(&namespace).ok()) {
         response.headers_mut().insert(HeaderName::from_static("oci-namespace"), namespace);
     }
@@ -70,14 +73,15 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let bound = client.bind(&server.settings);
     let asked = Asked { path: request.uri().path(), query: &query, bound: bound.as_ref() };
-    if is_registry(&asked, &server.engine.table()) {
+    let before = server.engine.table();
+    if is_registry(&asked, &before) {
         known.is_registry(request, server, &mut client);
         if let Some(own) = Own::of(asked.path) {
             return own.serve(request, payload, server, client, &asked, known).await;
         }
     }
     let method = Method::from_bytes(request.method().as_str().as_bytes()).map_err(|_| Error::bad_request("the method is not one of HTTP"))?;
-    let mut place = Place::find(&asked, &server.engine.table())?;
+    let mut place = Place::find(&asked, &before)?;
     let needs = needs(&server.engine.formats, &place, &method, &query);
     known.challenge_for(&needs);
     let (client, mut context) = client.sign_in(request, server, place.address.as_ref()).await?;
@@ -87,9 +91,11 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
     let table = server.engine.table();
     if place.registry.is_some() {
         // What a name means may have changed on another replica.
-        let again = Place::find(&asked, &table)?;
-        if again.address != place.address {
-            server.engine.catch_up(again.address.as_ref()).await?;
+        if !Arc::ptr_eq(&before, &table) {
+            let again = Place::find(&asked, &table)?;
+            if again.address != place.address {
+                server.engine.catch_up(again.address.as_ref()).await?;
+            }
             place = again;
         }
         if let Some(need) = needs.first() {
@@ -128,8 +134,8 @@ fn within(caller: &Caller, table: &Table, place: &Place, needs: &[Need]) -> Resu
         return Err(Error::unauthorized("the token in use is not for this: ask for one with the scope that WWW-Authenticate names"));
     }
     let mut reach = Vec::new();
-    for scope in asked {
-        let Some(name) = scope.image() else { continue };
+    let needed: Vec<&str> = needs.iter().map(|need| need.image.as_str()).collect();
+    for (scope, name) in asked.iter().flat_map(|scope| scope.images(&needed).into_iter().map(move |name| (scope, name))) {
         let here = place.repo(table).zip(name.strip_prefix(&registry.prefix));
         for (repo, image) in here.into_iter().chain(table.named(name)) {
             let members = repo.leaves.iter().flat_map(|leaf| leaf.through.iter().chain([&leaf.repo]));

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_kit::{
-    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, DirectParts, Document, Entry, Error, Facade, File, Index, Kind, Listing, ListingPage,
-    Mount, NewUpload, PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, StageSpec, Staged,
-    Staging, Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
+    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Conclusion, DirectParts, Document, Entry, Error, Facade, File, Found, Index, Kind,
+    Listing, ListingPage, Mount, NewUpload, PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature,
+    StageSpec, Staged, Staging, Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
 };
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -131,6 +131,51 @@ impl Facade for Session {
 
     async fn entry(&self, path: &str) -> Result<Option<File>> {
         self.reader.entry(self.repo(), path).await
+    }
+
+    async fn find(&self, path: &str) -> Result<Option<Found>> {
+        if self.kind() != Kind::Group {
+            return Ok(self.entry(path).await?.map(|file| Found { file, member: None }));
+        }
+        let Some((member, file)) = self.reader.found(self.repo(), path).await? else { return Ok(None) };
+        let view = View { repo: member, moment: self.view.moment };
+        let member = Self::new(Arc::clone(&self.engine), view, self.base.clone(), self.context.clone(), Arc::clone(&self.accounts));
+        Ok(Some(Found { file, member: Some(member as _) }))
+    }
+
+    async fn allows(&self, action: Action, resource: &Resource) -> Result<bool> {
+        if action != Action::Read && self.view.check_writable().is_err() {
+            return Ok(false);
+        }
+        let package = match resource {
+            Resource::Repository => None,
+            Resource::Package(name) => Some(name.as_str()),
+        };
+        Ok(self.engine.access.decide(&self.context.caller.at_large(), action, &self.repo().target(package)).await?.allowed)
+    }
+
+    async fn conclude(&self, conclusion: Conclusion) -> Result<()> {
+        if self.view.moment.is_some() || self.kind() == Kind::Group || conclusion.path.starts_with('/') {
+            return Ok(());
+        }
+        let repo = self.repo();
+        let (path, package) = repo.full_path(&conclusion.path);
+        let (from, _) = repo.full_path(&conclusion.from);
+        let row = NewRow::Entry {
+            path: path.into_owned(),
+            package: Some(package.unwrap_or(conclusion.package)),
+            version: None,
+            blob: NewBlob::Entry(from.into_owned()),
+            content_type: None,
+            data: conclusion.data,
+        };
+        let (engine, repo, now) = (Arc::clone(&self.engine), repo.id(), self.context.now);
+        self.engine.detached(async move { engine.keep_file(repo, row, None, now).await }).await
+    }
+
+    fn report(&self, message: &str) {
+        let (repository, principal, request_id) = (self.address(), self.context.caller.name(), &self.context.facts.request_id);
+        tracing::warn!(%repository, principal, request_id, "{message}");
     }
 
     async fn entries(&self, listing: &Listing) -> Result<ListingPage> {
@@ -473,9 +518,9 @@ impl Engine {
     pub(crate) async fn arrive(&self, staged: &StagedBlob, known: Known) -> Result<NewBlob> {
         let facts = staged.facts();
         if known == Known::Trusted && facts.inline.is_none() && self.catalog.blob(facts.digest).await?.is_some() {
-            return Ok(NewBlob::Known(facts.clone()));
+            return Ok(NewBlob::Known(staged.with_learned(facts.clone())));
         }
-        Ok(NewBlob::New(self.blobs.persist(staged).await?))
+        Ok(NewBlob::New(staged.with_learned(self.blobs.persist(staged).await?)))
     }
 
     /// Commits a change that the management API makes: a deletion or a restoration.

@@ -166,6 +166,10 @@ impl Content for FillContent {
     }
 
     async fn stream(&self, range: Option<Range<u64>>) -> Result<ByteStream> {
+        if self.size == Some(0) {
+            // There is nothing to hold back: whether nothing is right is known at the end only.
+            drop(self.finished().await?);
+        }
         let range = range.unwrap_or(0..self.size.unwrap_or(u64::MAX));
         let follower = Follower { engine: Arc::clone(&self.engine), progress: self.progress.clone(), offset: range.start, end: range.end, rest: None };
         Ok(Box::pin(futures::stream::try_unfold(follower, |mut follower| async move { Ok(follower.next().await?.map(|bytes| (bytes, follower))) })))

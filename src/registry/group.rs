@@ -110,6 +110,11 @@ impl Reader {
     }
 
     pub(crate) async fn group_entry(&self, group: &Arc<Repo>, path: &str) -> Result<Option<File>> {
+        Ok(self.group_found(group, path).await?.map(|(_, file)| file))
+    }
+
+    /// The file of the first member that has it.
+    pub(crate) async fn group_found(&self, group: &Arc<Repo>, path: &str) -> Result<Option<(Arc<Repo>, File)>> {
         let package = group.format.package_of(path);
         let members = self.members(group, package.as_deref().unwrap_or(path), package.is_some()).await?;
         let mut failure = None;
@@ -119,7 +124,7 @@ impl Reader {
                 _ => self.proxy_entry(&member, path).await,
             };
             match found {
-                Ok(Some(file)) => return Ok(Some(file)),
+                Ok(Some(file)) => return Ok(Some((member, file))),
                 Ok(None) => {}
                 Err(error) => failure = Some(error),
             }

@@ -146,6 +146,18 @@ impl Reader {
         Ok(file)
     }
 
+    /// The file at a path of a group, and the member that has it.
+    ///
+    /// # Errors
+    /// Those of [`Self::entry`].
+    pub(crate) async fn found(&self, group: &Arc<Repo>, path: &str) -> Result<Option<(Arc<Repo>, File)>> {
+        let found = if path.starts_with('/') { None } else { self.group_found(group, path).await? };
+        if let Some((_, file)) = &found {
+            self.note(file.source);
+        }
+        Ok(found)
+    }
+
     /// Paths below a prefix: what is hosted, or kept.
     ///
     /// # Errors

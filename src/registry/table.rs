@@ -267,7 +267,7 @@ pub fn upstream_settings(settings: &serde_json::Value) -> Result<UpstreamSetting
 }
 
 fn build_upstream(row: &RepositoryRow, format: &dyn Format) -> Result<Upstream> {
-    Ok(Upstream::new(upstream_settings(&row.settings)?, Trust { declared: row.declared })?.challenged(format.upstream_challenges()))
+    Ok(Upstream::new(upstream_settings(&row.settings)?, Trust { declared: row.declared })?.speaking(format.upstream_prefix(), format.upstream_challenges()))
 }
 
 /// Checks the `namespace` setting.

@@ -210,10 +210,16 @@ impl Upstream {
         })
     }
 
-    /// The same upstream, of a format whose upstreams answer 401 with a challenge: credentials then wait for it.
+    /// The same upstream, of a format whose paths begin with `prefix`, unless the root is already that of a part of it; `challenged`: its
+    /// upstreams answer 401 with a challenge, which credentials then wait for.
     #[must_use]
-    pub fn challenged(self, challenged: bool) -> Self {
-        Self { challenged, ..self }
+    pub fn speaking(self, prefix: &str, challenged: bool) -> Self {
+        let mut root = self.root;
+        if !root.path().contains(&format!("/{prefix}")) {
+            let path = format!("{}{prefix}", root.path());
+            root.set_path(&path);
+        }
+        Self { root, challenged, ..self }
     }
 
     /// What the upstream last said of its rate limit: how much it allows, and how much is left.

@@ -19,13 +19,19 @@ pub(super) struct Hop {
     pub(super) method: Method,
 }
 
+/// The folder of container registries.
+const REGISTRY: &str = "v2/";
+
 /// A path below the upstream's root. Whatever would leave the root (`..`, another host) is refused, not resolved.
 pub(super) fn below(root: &Url, path: &str) -> Result<Url, UpstreamError> {
     let refused = || UpstreamError::Refused(format!("the path {path:?} leads out of the upstream's root"));
     if path.contains(['#', '\\']) || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(refused());
     }
-    let url = Url::parse(&format!("{root}{}", path.trim_start_matches('/'))).map_err(|_| refused())?;
+    let path = path.trim_start_matches('/');
+    // A root below a registry's own folder is a part of that registry: `…/v2/team/` has what is at `v2/` of others.
+    let path = path.strip_prefix(REGISTRY).filter(|_| root.path().contains("/v2/")).unwrap_or(path);
+    let url = Url::parse(&format!("{root}{path}")).map_err(|_| refused())?;
     // The parser resolves dot segments, in their encoded forms too; one that stays below the root is no honest path either.
     let plain = path.split('?').next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
     let dots = plain.split('/').any(|segment| matches!(segment, "." | ".."));

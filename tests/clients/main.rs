@@ -11,7 +11,10 @@ mod memory;
 mod npm_commands;
 mod npm_install;
 mod npm_quickstart;
+mod oci;
 mod redirects;
+#[path = "../support/relay.rs"]
+mod relay;
 mod replicas;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/mod.rs"]

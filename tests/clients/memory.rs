@@ -197,3 +197,35 @@ async fn ten_big_npm_packages_and_files_at_once() {
         assert_eq!(download(&admin, &format!("/main/generic/{}.tgz", big.name)).await, big.sha256, "{}", big.name);
     }
 }
+
+/// Pushes a layer as docker does: announced, streamed without a length, and ended by its digest.
+async fn push_layer(api: &Api, uploads: &str, layer: &Big) {
+    let place = |answer: &reqwest::Response| answer.headers()["location"].to_str().unwrap().to_owned();
+    let begun = api.request(Method::POST, uploads).header("content-length", "0").send().await.unwrap();
+    assert_eq!(begun.status(), 202);
+    let body = reqwest::Body::wrap_stream(parts(&layer.tarball).map(Ok::<_, std::io::Error>));
+    let sent = api.request(Method::PATCH, &place(&begun)).body(body).send().await.unwrap();
+    assert_eq!(sent.status(), 202);
+    let ended = api.request(Method::PUT, &format!("{}?digest=sha256:{}", place(&sent), hex::encode(&layer.sha256))).send().await.unwrap();
+    assert_eq!(ended.status(), 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_big_oci_layers_at_once() {
+    let server = TestServer::start();
+    let api = server.with_token(&token(&server).await);
+    let folder = tempfile::tempdir().unwrap();
+    let big: Vec<Big> = (0..AT_ONCE).map(|number| Big::new(folder.path(), number)).collect();
+
+    let watch = Watch::begin(&server);
+    futures::future::join_all(big.iter().map(|layer| push_layer(&api, "/v2/oci/big/blobs/uploads/", layer))).await;
+    watch.stayed_small("ten pushes of layers");
+
+    let watch = Watch::begin(&server);
+    let paths: Vec<String> = big.iter().map(|layer| format!("/v2/oci/big/blobs/sha256:{}", hex::encode(&layer.sha256))).collect();
+    let downloaded = futures::future::join_all(paths.iter().map(|path| download(&api, path))).await;
+    watch.stayed_small("ten pulls of layers");
+    for (layer, downloaded) in big.iter().zip(downloaded) {
+        assert_eq!(downloaded, layer.sha256, "{}", layer.name);
+    }
+}

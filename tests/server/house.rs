@@ -258,7 +258,7 @@ impl Subject for House {
     }
 
     async fn upstream(&self, repository: &str) -> Result<String, String> {
-        let relay = Relay::to(self.host.parse().map_err(|_| "an address")?).await.map_err(|error| error.to_string())?;
+        let relay = Relay::at("127.0.0.1", self.host.parse().map_err(|_| "an address")?).await.map_err(|error| error.to_string())?;
         let url = format!("http://{}{}/", relay.address, path_of(repository));
         self.relays.lock().await.insert(repository.to_owned(), relay);
         Ok(url)

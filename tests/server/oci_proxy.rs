@@ -4,6 +4,7 @@
 mod images;
 mod limits;
 mod prefetch;
+mod registries;
 mod tags;
 
 use std::sync::Arc;

@@ -3,6 +3,9 @@
 pub(crate) mod api;
 pub(crate) mod balancer;
 pub(crate) mod clients;
+pub(crate) mod distribution;
+pub(crate) mod engine;
+pub(crate) mod images;
 pub(crate) mod process;
 mod replica;
 pub(crate) mod storage;
@@ -214,6 +217,13 @@ impl TestServer {
         let mut command = self.replicas[0].program();
         command.args(arguments);
         process::run(command, COMMAND_PATIENCE)
+    }
+
+    /// The same beside other things that a test does.
+    pub(crate) async fn command_beside(&self, arguments: &[&str]) -> process::Output {
+        let mut command = self.replicas[0].program();
+        command.args(arguments);
+        tokio::task::spawn_blocking(move || process::run(command, COMMAND_PATIENCE)).await.unwrap()
     }
 
     /// Asks it to end (`kill -TERM`).

@@ -13,9 +13,9 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Listens on a free port and forwards to `target`.
-    pub(crate) async fn to(target: SocketAddr) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// Listens on a free port of this address and forwards to `target`.
+    pub(crate) async fn at(address: &str, target: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((address, 0)).await?;
         let address = listener.local_addr()?;
         let accepting = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();

@@ -67,6 +67,8 @@ pub trait Staged: Send + Sync {
     fn size(&self) -> u64;
     /// SHA-256 and the digests that were asked for.
     fn digests(&self) -> &Digests;
+    /// Remembers a digest that was computed only now, for whoever looks for the bytes by it once they are committed.
+    fn learn(&self, _algorithm: Algorithm, _digest: &[u8]) {}
     /// A reader for blocking code.
     ///
     /// # Errors
@@ -147,6 +149,27 @@ pub struct VerificationKey {
     pub expires: Option<Timestamp>,
 }
 
+/// A file, and who answered for it.
+pub struct Found {
+    /// The file.
+    pub file: File,
+    /// The member of a group that has it, for the same caller; `None` where the repository itself has it.
+    pub member: Option<Arc<dyn Facade>>,
+}
+
+/// What was worked out from a file that is here: kept so that it is found the next time, for as long as that file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// The path under which it is found; it leads to the bytes of the file.
+    pub path: String,
+    /// The package that it belongs to.
+    pub package: String,
+    /// The path of the file.
+    pub from: String,
+    /// The format's own JSON; empty for none.
+    pub data: String,
+}
+
 /// What the server gives to formats. Use it through [`Repository`].
 #[async_trait]
 pub trait Facade: Send + Sync {
@@ -167,6 +190,21 @@ pub trait Facade: Send + Sync {
 
     /// A file: stored, or fetched.
     async fn entry(&self, path: &str) -> Result<Option<File>>;
+    /// A file, and the member of a group that has it.
+    async fn find(&self, path: &str) -> Result<Option<Found>> {
+        Ok(self.entry(path).await?.map(|file| Found { file, member: None }))
+    }
+    /// Whether policies allow the caller one more action, by all that its password or token is good for. Neither a grant nor a refusal:
+    /// nothing is audited.
+    async fn allows(&self, _action: Action, _resource: &Resource) -> Result<bool> {
+        Ok(false)
+    }
+    /// Keeps what was worked out, without a revision. What lives at the path stays; a view of the past keeps nothing.
+    async fn conclude(&self, _conclusion: Conclusion) -> Result<()> {
+        Ok(())
+    }
+    /// Writes a line to the server's log, with who asks and for which repository.
+    fn report(&self, _message: &str) {}
     /// Paths.
     async fn entries(&self, listing: &Listing) -> Result<ListingPage>;
     /// What an index of the package is made of.
@@ -356,7 +394,44 @@ impl<A: Access> Repository<A> {
     }
 }
 
+impl<A: Access> Repository<A> {
+    /// Whether policies allow the caller one more action, by all that its password or token is good for (registry clients narrow what they
+    /// use to the request at hand): for what is decided by it, not for doing it ([`Self::grant`]).
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn allows(&self, action: Action, resource: &Resource) -> Result<bool> {
+        self.facade.allows(action, resource).await
+    }
+
+    /// Writes a line to the server's log, with who asks and for which repository.
+    pub fn report(&self, message: &str) {
+        self.facade.report(message);
+    }
+}
+
 impl Repository<Read> {
+    /// The file at a path like [`Self::entry`], with the repository that answers for it: of a group the member, whose settings and
+    /// other files say more about it than the group's.
+    ///
+    /// # Errors
+    /// Those of [`Self::entry`].
+    pub async fn find(&self, path: &str) -> Result<Option<(Self, File)>> {
+        let found = self.facade.find(path).await?;
+        Ok(found.map(|found| {
+            let facade = found.member.unwrap_or_else(|| Arc::clone(&self.facade));
+            (Self { facade, granted: PhantomData }, found.file)
+        }))
+    }
+
+    /// Keeps what was worked out from a file that is here, so that it is found the next time. What lives at the path stays.
+    ///
+    /// # Errors
+    /// 409 when the file is gone, and failures of the store.
+    pub async fn conclude(&self, conclusion: Conclusion) -> Result<()> {
+        self.facade.conclude(conclusion).await
+    }
+
     /// The file at a path, with an open content; for a proxy it is fetched when it is not there.
     ///
     /// # Errors

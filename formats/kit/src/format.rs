@@ -57,9 +57,10 @@ pub trait Format: Send + Sync + 'static {
         UpstreamPath::Mutable
     }
 
-    /// Where an upstream keeps what a path names: an encoded path below its root.
-    fn upstream_path(&self, path: &str) -> String {
-        crate::path::encode_path(path)
+    /// What all paths of an upstream begin with, below the root that its operator names (`v2/`). A root that has it already, with a slash
+    /// before it, is one of a part of the upstream, and is left as it is.
+    fn upstream_prefix(&self) -> &'static str {
+        ""
     }
 
     /// The full name of a package that clients may shorten, at the upstreams of a namespace: `alpine` is `library/alpine` at `docker.io`.

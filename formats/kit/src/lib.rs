@@ -22,6 +22,7 @@ pub mod route;
 pub mod time;
 pub mod uploads;
 pub mod upstream;
+pub mod verify;
 
 pub use accounts::{Accounts, NewToken, Principal, PrincipalKind, TokenInfo, TokenRequest, WebLogin};
 pub use body::{Body, ByteStream};
@@ -29,8 +30,8 @@ pub use change::{Birth, BlobSource, Change, Death, Precondition};
 pub use digest::{Algorithm, Digests, Hasher, Sha256Digest};
 pub use error::{Error, Result};
 pub use facade::{
-    Access, Delete, Facade, Grant, Manage, Mount, MountFrom, Overwrite, Publish, Question, Read, Repository, Resource, SignIn, Signature, StageSpec, Staged,
-    Staging, UpstreamAnswer, VerificationKey,
+    Access, Conclusion, Delete, Facade, Found, Grant, Manage, Mount, MountFrom, Overwrite, Publish, Question, Read, Repository, Resource, SignIn, Signature,
+    StageSpec, Staged, Staging, UpstreamAnswer, VerificationKey,
 };
 pub use format::{Format, Snippet};
 pub use housekeeping::Holding;

@@ -30,6 +30,16 @@ pub(crate) fn parent(image: &str, child: &str, index: &Digest) -> String {
     format!("{image}/parents/{child}/{index}")
 }
 
+/// The folder of the indexes that name `child`.
+pub(crate) fn parents(image: &str, child: &str) -> String {
+    format!("{image}/parents/{child}/")
+}
+
+/// The mark of a key that vouches for `subject`.
+pub(crate) fn verdict(image: &str, subject: &str, key: &str) -> String {
+    format!("{image}/signed/{subject}/{key}")
+}
+
 /// The image that a path belongs to. Names may hold the words of the protocol, so paths are read from the right.
 pub(crate) fn image_of(path: &str) -> Option<&str> {
     let (before, last) = path.rsplit_once('/')?;

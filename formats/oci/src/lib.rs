@@ -9,6 +9,7 @@ mod housekeeping;
 mod layout;
 mod route;
 mod settings;
+mod signatures;
 pub mod testing;
 mod upstream;
 
@@ -40,8 +41,8 @@ impl Format for Oci {
         upstream::classify(path)
     }
 
-    fn upstream_path(&self, path: &str) -> String {
-        upstream::path(path)
+    fn upstream_prefix(&self) -> &'static str {
+        "v2/"
     }
 
     fn full_name(&self, namespace: &str, package: &str) -> Option<String> {

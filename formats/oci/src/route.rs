@@ -19,7 +19,7 @@ pub(crate) static ROUTES: [Route; 13] = [
     route("blob", Method::GET, BLOB, Handler::Read(|repository, request| blob::get(repository, request).boxed())),
     route("blob-delete", Method::DELETE, BLOB, Handler::Delete(|repository, request| blob::delete(repository, request).boxed())),
     route("upload-begin", Method::POST, UPLOADS, Handler::Publish(|repository, request| upload::begin(repository, request).boxed())),
-    route("upload-status", Method::GET, UPLOAD, Handler::Read(|repository, request| upload::status(repository, request).boxed())),
+    route("upload-status", Method::GET, UPLOAD, Handler::Publish(|repository, request| upload::status(repository, request).boxed())),
     route("upload-continue", Method::PATCH, UPLOAD, Handler::Publish(|repository, request| upload::patch(repository, request).boxed())),
     route("upload-end", Method::PUT, UPLOAD, Handler::Publish(|repository, request| upload::end(repository, request).boxed())),
     route("upload-cancel", Method::DELETE, UPLOAD, Handler::Publish(|repository, request| upload::cancel(repository, request).boxed())),

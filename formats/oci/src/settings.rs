@@ -4,13 +4,15 @@ use entrepot_kit::{Access, Error, Repository, Result};
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use crate::signatures::rule::{Rule, SIGNATURES};
+
 /// Tags that never move, as regular expressions over the whole tag.
 pub(crate) const IMMUTABLE_TAGS: &str = "immutable_tags";
 /// Media types of manifests that are kept without being understood.
 pub(crate) const MEDIA_TYPES: &str = "media_types";
 
 /// The names of all settings.
-pub(crate) const NAMES: [&str; 2] = [IMMUTABLE_TAGS, MEDIA_TYPES];
+pub(crate) const NAMES: [&str; 3] = [IMMUTABLE_TAGS, MEDIA_TYPES, SIGNATURES];
 
 /// Most items of a list.
 const MOST: usize = 100;
@@ -22,7 +24,8 @@ pub(crate) fn check(settings: &Value) -> Result<()> {
     for pattern in texts(settings, IMMUTABLE_TAGS)? {
         whole(pattern).map_err(|error| Error::bad_request(format!("the setting {IMMUTABLE_TAGS:?}: {pattern:?} is no regular expression: {error}")))?;
     }
-    texts(settings, MEDIA_TYPES).map(drop)
+    texts(settings, MEDIA_TYPES)?;
+    settings.get(SIGNATURES).map_or(Ok(()), |rule| Rule::parse(rule).map(drop))
 }
 
 fn texts<'a>(settings: &'a Value, name: &str) -> Result<Vec<&'a str>> {
@@ -33,7 +36,7 @@ fn texts<'a>(settings: &'a Value, name: &str) -> Result<Vec<&'a str>> {
 }
 
 /// A pattern that takes the whole of a text.
-fn whole(pattern: &str) -> Result<Regex, regex::Error> {
+pub(crate) fn whole(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(LARGEST_PATTERN).build()
 }
 

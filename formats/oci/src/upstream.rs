@@ -63,11 +63,6 @@ pub(crate) fn classify(path: &str) -> UpstreamPath {
     }
 }
 
-/// Where it is, below an upstream's root. Names, tags and digests hold nothing that a URL would have to encode.
-pub(crate) fn path(path: &str) -> String {
-    format!("v2/{path}")
-}
-
 /// `library/alpine` for `alpine` at Docker Hub.
 pub(crate) fn full_name(namespace: &str, image: &str) -> Option<String> {
     (namespace == DOCKER_HUB && !image.contains('/')).then(|| format!("library/{image}"))
@@ -75,7 +70,7 @@ pub(crate) fn full_name(namespace: &str, image: &str) -> Option<String> {
 
 /// The list of an image's tags.
 pub(crate) fn index(image: &str) -> Option<UpstreamIndex> {
-    is_name(image).then(|| UpstreamIndex { path: format!("v2/{image}/tags/list?n=1000"), accept: "application/json", pages: MOST_PAGES })
+    is_name(image).then(|| UpstreamIndex { path: format!("{image}/tags/list?n=1000"), accept: "application/json", pages: MOST_PAGES })
 }
 
 fn not_a(what: &str) -> Error {

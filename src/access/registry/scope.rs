@@ -5,8 +5,12 @@ use serde::{Deserialize, Serialize};
 
 /// Longest name in a scope.
 const LONGEST_NAME: usize = 512;
+/// Stands for every image: the token is then as good as whoever asked for it, for images.
+const ANY: &str = "*";
 /// Most scopes of one token: a client asks for an image, and for those that it copies from.
 const MOST_SCOPES: usize = 64;
+/// Most bytes of all their names: a token has to fit into a header.
+const MOST_NAMES: usize = 8 * 1024;
 
 /// One scope, in the form that tokens carry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +34,8 @@ impl RegistryScope {
         // `repository(plugin)`: a class, which old clients write for images of another kind.
         let kind = kind.split_once('(').map_or(kind, |(kind, _)| kind);
         let known_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/:".contains(&byte);
-        if !matches!(kind, "repository" | "registry") || name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(known_name) {
+        let well_formed = name == ANY || (!name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(known_name));
+        if !matches!(kind, "repository" | "registry") || !well_formed {
             return None;
         }
         let mut known = Vec::new();
@@ -46,7 +51,7 @@ impl RegistryScope {
     /// a token may always allow less than was asked for.
     #[must_use]
     pub fn parse_all<'a>(values: impl Iterator<Item = &'a str>) -> Vec<Self> {
-        let mut scopes: Vec<Self> = Vec::new();
+        let (mut scopes, mut bytes): (Vec<Self>, usize) = (Vec::new(), 0);
         for scope in values.flat_map(str::split_whitespace).filter_map(Self::parse).take(MOST_SCOPES) {
             match scopes.iter_mut().find(|known| known.kind == scope.kind && known.name == scope.name) {
                 Some(known) => {
@@ -56,10 +61,32 @@ impl RegistryScope {
                         }
                     }
                 }
-                None => scopes.push(scope),
+                None => {
+                    bytes += scope.name.len();
+                    if bytes > MOST_NAMES {
+                        break;
+                    }
+                    scopes.push(scope);
+                }
             }
         }
         scopes
+    }
+
+    /// Whether the scope is about an image.
+    #[must_use]
+    pub fn is_about(&self, image: &str) -> bool {
+        self.image().is_some_and(|name| name == image || name == ANY)
+    }
+
+    /// The images that it is about; of one that is about every image those that are needed.
+    #[must_use]
+    pub fn images<'a>(&'a self, needed: &[&'a str]) -> Vec<&'a str> {
+        match self.image() {
+            Some(ANY) => needed.to_vec(),
+            Some(name) => vec![name],
+            None => Vec::new(),
+        }
     }
 
     /// The name of the image.
@@ -137,7 +164,7 @@ mod tests {
             "repository:A:pull",
             "repository:a\"b:pull",
             "repository:a b:pull",
-            "repository:*:pull",
+            "repository:a*:pull",
             ":a:pull",
         ] {
             assert!(RegistryScope::parse(bad).is_none(), "{bad}");
@@ -161,6 +188,8 @@ mod tests {
         assert_eq!(one[0].actions(), ["pull", "push"]);
         let many = (0..100).map(|number| format!("repository:a{number}:pull")).collect::<Vec<_>>().join(" ");
         assert_eq!(RegistryScope::parse_all([many.as_str()].into_iter()).len(), super::MOST_SCOPES);
+        let long = (0..64).map(|number| format!("repository:{}{number:02}:pull", "a".repeat(500))).collect::<Vec<_>>().join(" ");
+        assert_eq!(RegistryScope::parse_all([long.as_str()].into_iter()).len(), 16, "a token has to fit into a header");
     }
 
     proptest! {

@@ -19,9 +19,6 @@ use crate::metrics::About;
 
 pub(crate) use challenge::{Challenge, Need, needs};
 
-/// What clients take for the mark of a registry.
-const VERSION: (&str, &str) = ("Docker-Distribution-API-Version", "registry/2.0");
-
 /// An address of the server's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Own {
@@ -100,12 +97,12 @@ impl Own {
 
 /// A small answer in JSON.
 fn document(body: impl Into<String>) -> HttpResponse {
-    HttpResponse::Ok().insert_header(VERSION).insert_header(("Cache-Control", "no-store")).content_type("application/json").body(body.into())
+    HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).content_type("application/json").body(body.into())
 }
 
 /// Whether the scopes of a token are good for what a request needs.
 pub(crate) fn covers(asked: &[RegistryScope], needs: &[Need]) -> bool {
-    needs.iter().all(|need| asked.iter().any(|scope| scope.image() == Some(need.image.as_str()) && scope.allows(need.action)))
+    needs.iter().all(|need| asked.iter().any(|scope| scope.is_about(&need.image) && scope.allows(need.action)))
 }
 
 #[cfg(test)]

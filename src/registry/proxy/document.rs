@@ -121,7 +121,7 @@ impl Engine {
             return Ok(Some(stored));
         }
         let UpstreamPath::Document(document) = repo.format.classify(path) else { return Ok(None) };
-        let mut progress = self.start(repo, Job::file(repo, path, package, What::Document(document)), None, None);
+        let mut progress = self.start(repo, Job::file(path, package, What::Document(document)), None, None);
         match settled(&mut progress, true).await? {
             Progress::Done(stored, _) => Ok(Some(stored)),
             Progress::Failed(error) => Err(again(&error)),

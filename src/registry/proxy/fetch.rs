@@ -71,6 +71,9 @@ impl Engine {
         state: Option<&UpstreamState>,
         progress: &watch::Sender<Progress>,
     ) -> Result<Progress> {
+        if let Some(done) = self.done_meanwhile(repo, job, state).await? {
+            return Ok(done);
+        }
         let state = state.filter(|_| kept.is_some());
         let _permit = match job.what {
             What::Index { .. } => Some(self.indexes.acquire().await.map_err(Error::internal)?),
@@ -100,6 +103,21 @@ impl Engine {
                 self.without_body(repo, job, kept, answered, status).await
             }
         }
+    }
+
+    /// What another fill of the same path brought between the look of whoever started this one and its begin.
+    async fn done_meanwhile(&self, repo: &Repo, job: &Job, seen: Option<&UpstreamState>) -> Result<Option<Progress>> {
+        if job.changes() {
+            let Some(state) = self.upstream_state(repo, &job.path).await? else { return Ok(None) };
+            if seen.is_some_and(|seen| state.checked <= seen.checked) {
+                return Ok(None);
+            }
+            if state.status != i32::from(StatusCode::OK.as_u16()) {
+                return Ok(Some(Progress::Missing));
+            }
+        }
+        let stored = self.stored(repo, &job.path, None).await?.filter(|stored| !stored.damaged);
+        Ok(stored.map(|stored| Progress::Done(stored, Source::Cache)))
     }
 
     /// What an answer means that brings nothing.

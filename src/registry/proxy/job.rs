@@ -38,12 +38,12 @@ fn index_path(package: &str) -> String {
 
 impl Job {
     /// A file of the repository.
-    pub(super) fn file(repo: &Repo, path: &str, package: Option<String>, what: What) -> Self {
+    pub(super) fn file(path: &str, package: Option<String>, what: What) -> Self {
         let accept = match &what {
             What::Document(document) => Some(document.accept),
             What::File { .. } | What::Index { .. } => None,
         };
-        Self { path: path.to_owned(), target: repo.format.upstream_path(path), accept, package, version: None, what }
+        Self { path: path.to_owned(), target: entrepot_kit::path::encode_path(path), accept, package, version: None, what }
     }
 
     /// The index of a package, called by its full name.

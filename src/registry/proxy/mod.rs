@@ -84,9 +84,9 @@ impl Reader {
         let job = match repo.format.classify(&path) {
             UpstreamPath::NotOurs => return Ok(None),
             UpstreamPath::Own => return self.kept(repo, &path).await,
-            UpstreamPath::Mutable => Job::file(repo, &path, package, What::File { expected: Digests::new(), changes: true }),
-            UpstreamPath::Document(document) => Job::file(repo, &path, package, What::Document(document)),
-            UpstreamPath::Immutable { expected } => Job::file(repo, &path, package, What::File { expected, changes: false }),
+            UpstreamPath::Mutable => Job::file(&path, package, What::File { expected: Digests::new(), changes: true }),
+            UpstreamPath::Document(document) => Job::file(&path, package, What::Document(document)),
+            UpstreamPath::Immutable { expected } => Job::file(&path, package, What::File { expected, changes: false }),
             UpstreamPath::Needs { package: needed } => {
                 // What is kept needs no index: a build goes on while the upstream, or the package, is gone.
                 if let Some(file) = self.kept(repo, &path).await? {
@@ -97,7 +97,7 @@ impl Reader {
                 let (format, wanted) = (Arc::clone(&repo.format), path.clone().into_owned());
                 let located = entrepot_kit::blocking(move || format.locate(&wanted, &needed, &document)).await?;
                 let Some(located) = located else { return Ok(None) };
-                let mut job = Job::file(repo, &path, package, What::File { expected: located.expected, changes: false });
+                let mut job = Job::file(&path, package, What::File { expected: located.expected, changes: false });
                 (job.target, job.version) = (located.url, located.version);
                 job
             }

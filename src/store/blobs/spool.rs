@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use entrepot_kit::records::Content;
-use entrepot_kit::{Digests, Error, Hasher, ReadSeek, Result, Sha256Digest, Staged};
+use entrepot_kit::{Algorithm, Digests, Error, Hasher, ReadSeek, Result, Sha256Digest, Staged};
 use parking_lot::Mutex;
 use tempfile::TempPath;
 use tokio::sync::watch;
@@ -167,6 +167,7 @@ impl BlobWriter {
             temporary: Mutex::new(work.temporary),
             place: OnceLock::new(),
             stored: None,
+            learned: Mutex::default(),
             _counted: self.counted,
         })
     }
@@ -243,25 +244,37 @@ pub struct StagedBlob {
     place: OnceLock<String>,
     /// Its bytes, when they were stored before it was staged.
     stored: Option<Arc<dyn Content>>,
+    /// Digests that were computed after it was staged.
+    learned: Mutex<Digests>,
     _counted: CountedBody,
 }
 
 impl StagedBlob {
     /// A small body whose bytes are in its facts.
     pub(in crate::store) fn inline(facts: BlobFacts) -> Self {
-        Self { facts, file: None, temporary: Mutex::default(), place: OnceLock::new(), stored: None, _counted: CountedBody::new() }
+        Self { facts, file: None, temporary: Mutex::default(), place: OnceLock::new(), stored: None, learned: Mutex::default(), _counted: CountedBody::new() }
     }
 
     /// A body that is durable already, where its facts say.
     pub(in crate::store) fn stored(facts: BlobFacts, content: Arc<dyn Content>) -> Self {
         let place = facts.location.clone().map(OnceLock::from).unwrap_or_default();
-        Self { facts, file: None, temporary: Mutex::default(), place, stored: Some(content), _counted: CountedBody::new() }
+        Self { facts, file: None, temporary: Mutex::default(), place, stored: Some(content), learned: Mutex::default(), _counted: CountedBody::new() }
     }
 
     /// Digest, size and, for a small one, the bytes.
     #[must_use]
     pub fn facts(&self) -> &BlobFacts {
         &self.facts
+    }
+
+    /// These facts with all digests that are known by now.
+    #[must_use]
+    pub fn with_learned(&self, mut facts: BlobFacts) -> BlobFacts {
+        let learned = self.learned.lock();
+        for algorithm in learned.algorithms() {
+            facts.digests.insert(algorithm, learned.get(algorithm).unwrap_or_default().to_vec());
+        }
+        facts
     }
 
     /// What the catalog needs to know once the blob is durable at `location`.
@@ -302,6 +315,10 @@ impl Staged for StagedBlob {
 
     fn digests(&self) -> &Digests {
         &self.facts.digests
+    }
+
+    fn learn(&self, algorithm: Algorithm, digest: &[u8]) {
+        self.learned.lock().insert(algorithm, digest.to_vec());
     }
 
     async fn reader(&self) -> Result<Box<dyn ReadSeek>> {

@@ -58,7 +58,6 @@ async fn every_refusal_is_in_the_clients_words() {
         (Method::GET, "/v2/nowhere", 404),
         (Method::GET, "/v2/a%00b/app/tags/list", 400),
         (Method::GET, "/v2/alpha/oci/../x", 400),
-        (Method::GET, "/v2//", 400),
         (Method::GET, "/v2/alpha/oci/app", 404),
         (Method::GET, "/v2/UPPER/app/tags/list", 404),
         (Method::PUT, "/v2/alpha/oci/app/tags/list", 405),
@@ -75,8 +74,8 @@ async fn every_refusal_is_in_the_clients_words() {
         assert_eq!(reply.status, expected, "{method} {path}: {}", reply.text());
         code(&reply);
         let wrong = house.call(Call::new(method.clone(), path).signed("alpha-owner", "wrong password")).await;
-        let expected = if [400, 405].contains(&status) && !path.contains("app/tags") { status } else { 401 };
-        let expected = if path.contains("a%00b") { 400 } else { expected };
+        // What nothing can be asked of is refused before anybody looks who asks.
+        let expected = if status == 400 || (status == 405 && !path.contains("oci")) { status } else { 401 };
         assert_eq!(wrong.status, expected, "{method} {path}: {}", wrong.text());
     }
     let extensions = house.call(Call::get("/v2/_oci/ext/discover")).await;

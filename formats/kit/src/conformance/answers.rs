@@ -111,8 +111,8 @@ pub async fn ranges_are_exact(subject: &dyn Subject, specimen: &dyn Specimen) ->
         let reply = client.expect(repository, ask("bytes=999999999-"), StatusCode::RANGE_NOT_SATISFIABLE).await?;
         let (wanted, came) = (format!("bytes */{size}"), reply.header("content-range"));
         ensure!(came == wanted, "GET {repository}/{path}: a 416 says Content-Range {wanted:?}, came {came:?}");
-        for ask in [ask("bytes=2-6").with("if-range", "\"other\""), ask("bytes=2-6").with("if-range", format!("W/{etag}")), ask("lines=1-2"), ask("bytes=6-2")]
-        {
+        client.expect(repository, ask("bytes=6-2"), StatusCode::RANGE_NOT_SATISFIABLE).await?;
+        for ask in [ask("bytes=2-6").with("if-range", "\"other\""), ask("bytes=2-6").with("if-range", format!("W/{etag}")), ask("lines=1-2")] {
             let reply = client.expect(repository, ask.clone(), StatusCode::OK).await?;
             ensure!(reply.body == file, "GET {repository}/{path} {:?}: expected the whole file, came {}", ask.headers, reply.describe());
         }

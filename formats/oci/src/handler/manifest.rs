@@ -5,13 +5,14 @@ use entrepot_oci_core::error::{MANIFEST_INVALID, NAME_UNKNOWN};
 use entrepot_oci_core::manifest::MAX_MANIFEST;
 use entrepot_oci_core::name::{Reference, no_manifest};
 use entrepot_oci_core::{Digest, Manifest, check_tag};
-use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, WARNING};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::publish::{Condition, Publication};
 use super::upload::with_digest;
 use super::{image, new_image};
+use crate::signatures::gate;
 use crate::{layout, settings};
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -41,18 +42,30 @@ pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Resul
     let reference = Reference::parse(name)?;
     let path = layout::manifest(&image, name);
     let missing = || no_manifest(&image, name);
-    let mut file = repository.entry(&path).await?.ok_or_else(missing)?;
+    let (mut member, mut file) = repository.find(&path).await?.ok_or_else(missing)?;
     if file.entry.digest.is_none() {
         // On its way from upstream: its digest is known once it is here.
         drop(file.content.reader().await?);
-        file = repository.entry(&path).await?.ok_or_else(missing)?;
+        (member, file) = repository.find(&path).await?.ok_or_else(missing)?;
     }
+    let is_head = request.method == http::Method::HEAD;
+    let passage = gate::check_pull(&repository, &member, &image, &reference, (&file, is_head)).await?;
     let (digest, mutable) = match reference {
         Reference::Digest(digest) => (digest, false),
         Reference::Tag(_) => (digest_of(&file.entry).ok_or_else(missing)?, true),
     };
-    let response = Response::file(File { mutable, ..file }).with_header(ETAG, &format!("\"{digest}\""));
+    let mutable = mutable || passage.is_ruled;
+    let mut response = Response::file(File { mutable, ..file }).with_header(ETAG, &format!("\"{digest}\""));
+    if let Some(warning) = passage.warning {
+        response = response.with_header(WARNING, &quoted(&warning));
+    }
     Ok(with_digest(response, &digest))
+}
+
+/// A warning as clients print it (RFC 7234, 5.5): 299, from nobody in particular.
+fn quoted(warning: &str) -> String {
+    let plain = warning.chars().map(|letter| if letter.is_ascii() && !letter.is_ascii_control() { letter } else { '?' });
+    format!("299 - \"{}\"", plain.collect::<String>().replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// `PUT`: stores a manifest whose parts are here, and gives it tags.

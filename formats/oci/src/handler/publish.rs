@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::manifest::{Named, digest_of};
 use super::upload::check_digest;
+use crate::signatures::gate::{self, Vouching};
 use crate::{layout, settings};
 
 /// Attempts before a push gives up that meets another one of the same tag each time.
@@ -59,8 +60,16 @@ impl Publication {
             check_digest(&staged, named).await?;
         }
         let digest = self.named.clone().unwrap_or_else(|| Digest::sha256(staged.digest()));
+        let mut digests = vec![Digest::sha256(staged.digest())];
+        digests.extend(self.named.clone().filter(|named| named.algorithm() != Algorithm::Sha256));
+        gate::check_tags(repository, &self.image, &self.manifest, &digests, &self.tags).await?;
+        let vouching = gate::judge(repository, &self.image, (&self.manifest, staged.digest()), &self.tags).await?;
         for _ in 0..ATTEMPTS {
-            let plan = self.plan(repository, &staged, &digest, size).await?;
+            let mut plan = self.plan(repository, &staged, &digest, size).await?;
+            for Vouching { path, data } in &vouching {
+                plan.is_needed = true;
+                plan.change.births.push(self.entry(&staged, path.clone(), None, data.clone()));
+            }
             if !plan.is_needed {
                 self.check_blobs(repository).await?;
                 repository.touch(&layout::manifest(&self.image, &digest.to_string()));

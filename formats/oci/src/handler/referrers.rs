@@ -113,7 +113,7 @@ async fn stored(repository: &Repository<Read>, folder: &str, last: &str, wanted:
 }
 
 /// What an upstream knows: by its referrers API, or under the tag of clients whose registry has none.
-async fn elsewhere(repository: &Repository<Read>, image: &str, subject: &str) -> Result<Vec<Value>> {
+pub(crate) async fn elsewhere(repository: &Repository<Read>, image: &str, subject: &str) -> Result<Vec<Value>> {
     let by_api = repository.entry(&format!("{image}/referrers/{subject}")).await?;
     let found = match by_api {
         Some(file) => Some(file),

@@ -6,8 +6,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use entrepot_kit::{
-    Algorithm, Body, Error, Hasher, Mount, MountFrom, NewUpload, Publish, Read, Repository, Request, Resource, Response, Result, StageSpec, Staged, Upload,
-    Uploads,
+    Algorithm, Body, Error, Hasher, Mount, MountFrom, NewUpload, Publish, Repository, Request, Response, Result, StageSpec, Staged, Upload, Uploads,
 };
 use entrepot_oci_core::error::{BLOB_UPLOAD_INVALID, BLOB_UPLOAD_UNKNOWN, DIGEST_INVALID, RANGE_INVALID, SIZE_INVALID};
 use entrepot_oci_core::name::is_name;
@@ -86,10 +85,9 @@ async fn open(repository: &Repository<Publish>, base: &str, image: String, algor
     Ok(standing(StatusCode::ACCEPTED, base, &image, &upload))
 }
 
-/// `GET`: where an upload stands.
-pub(crate) async fn status(repository: Repository<Read>, request: Request) -> Result<Response> {
+/// `GET`: where an upload stands. It is a part of a publish: a client whose token only reads is told to ask for one that publishes.
+pub(crate) async fn status(repository: Repository<Publish>, request: Request) -> Result<Response> {
     let image = image(&request)?;
-    let repository = repository.grant::<Publish>(&Resource::Package(image.clone())).await?;
     let upload = find(&repository, request.captures.get("upload"), &image).await?;
     Ok(standing(StatusCode::NO_CONTENT, &request.base.path, &image, &upload))
 }
@@ -232,7 +230,9 @@ pub(super) async fn check_digest(staged: &Arc<dyn Staged>, digest: &Digest) -> R
                     }
                 }
             });
-            Digest::among(&hashed.await?, algorithm)
+            let hashed = hashed.await?;
+            hashed.get(algorithm).into_iter().for_each(|bytes| staged.learn(algorithm, bytes));
+            Digest::among(&hashed, algorithm)
         }
     };
     if actual.as_ref() == Some(digest) {
