@@ -67,7 +67,6 @@ macro_rules! wordy_names {
 }
 
 /// How many rows there are to be forgotten, in whole or but for a name.
-
 pub(crate) fn count(connection: &mut Conn, what: &Forgetting) -> QueryResult<Forgotten> {
     let number = |number: i64| u64::try_from(number).unwrap_or(0);
     let gone: i64 = dead_versions!(what).count().get_result(connection)?;
