@@ -122,6 +122,13 @@ impl House {
         self.open(|_| {}).await;
     }
 
+    /// Writes down what the engines have in memory only.
+    pub(crate) async fn settle(&self) {
+        for running in &self.running {
+            running.engine.write_notes().await.expect("written");
+        }
+    }
+
     /// How many engines may each do for themselves what one engine does once.
     pub(crate) fn engines(&self) -> usize {
         self.running.len()

@@ -7,6 +7,7 @@ mod care;
 mod conformance;
 mod history;
 mod house;
+mod housekeeping;
 mod oci;
 mod oci_proxy;
 mod operations;

@@ -18,7 +18,7 @@ fn digest(name: &str) -> Sha256Digest {
 }
 
 /// An image in the making: manifests are called by names that stand for their digests.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Image(PackageFacts);
 
 impl Image {
