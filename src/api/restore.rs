@@ -111,7 +111,9 @@ pub(super) async fn restore_entry(call: Call, path: web::Path<(String, String)>)
 async fn restore(call: &Call, system: &str, name: &str, package: &str, subject: &str, row: NewRow) -> Answer {
     let repo = call.repo(system, name, Action::Delete, Some(package)).await?;
     View { repo: repo.clone(), moment: None }.check_writable()?;
-    let revision = call.manage(&repo, package, Change::new("restore", subject), vec![row]).await?;
+    // A document that it leads to may have ended later, and what that needs.
+    let rows = call.engine().restoration(&repo, package, row).await?;
+    let revision = call.manage(&repo, package, Change::new("restore", subject), rows).await?;
     ok(&Restored { revision })
 }
 

@@ -119,9 +119,11 @@ pub(super) struct Places {
 
 const SYSTEM_KEYS: [&str; 3] = ["name", "tags", "quota_bytes"];
 const HOST_KEYS: [&str; 2] = ["name", "repository"];
-const REPOSITORY_KEYS: [&str; 9] = ["system", "name", "format", "kind", "tags", "upstream", "members", "signatures", "settings"];
+const REPOSITORY_KEYS: [&str; 11] = ["system", "name", "format", "kind", "tags", "upstream", "members", "signatures", "retention", "quota_bytes", "settings"];
 /// The setting whose keys may be paths.
 const SIGNATURES: &str = "signatures";
+/// Further settings that may stand beside `settings`.
+const BESIDE: [&str; 2] = ["retention", "quota_bytes"];
 const MEMBER_KEYS: [&str; 5] = ["repository", "allow", "deny", "reserve", "merge"];
 
 /// The systems of the file; `main` is always there.
@@ -235,6 +237,9 @@ fn repository(reader: &mut Reader<'_>, table: &DeTable<'_>, (span, file): (&Rang
     let mut settings = settings(reader, table);
     if let (Some(signatures), Some(settings)) = (signatures(reader, table, file), settings.as_object_mut()) {
         settings.insert(String::from(SIGNATURES), signatures);
+    }
+    for key in BESIDE {
+        beside(reader, table, key, &mut settings);
     }
     let ((place, name), (_, format)) = (named?, format?);
     match Address::new(system, name) {
@@ -375,6 +380,15 @@ fn is_member(reader: &mut Reader<'_>, item: &Spanned<DeValue<'_>>) -> bool {
         return false;
     }
     true
+}
+
+/// A setting that stands beside the others instead of among them.
+fn beside(reader: &mut Reader<'_>, table: &DeTable<'_>, key: &str, settings: &mut Value) {
+    let (Some(value), Some(settings)) = (table.get(key), settings.as_object_mut()) else { return };
+    let json = reader.json(value);
+    if settings.insert(key.to_owned(), json).is_some() {
+        reader.problem(&value.span(), format!("{key}: it stands in settings as well; write it once"));
+    }
 }
 
 /// Whose signatures are needed, beside the other settings or among them. A key that is no PEM text is the path of a file with one.

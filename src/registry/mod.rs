@@ -38,6 +38,7 @@ mod pulls;
 pub mod quota;
 pub mod reader;
 pub mod reconcile;
+mod restoration;
 pub mod retention;
 pub mod rules;
 pub mod table;

@@ -79,6 +79,17 @@ pub struct PackageFacts {
     pub too_many: bool,
 }
 
+/// A path at which nothing lives any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadEntry {
+    /// The path.
+    pub path: String,
+    /// The version that it belonged to.
+    pub version: Option<String>,
+    /// Its last bytes.
+    pub blob: Sha256Digest,
+}
+
 /// What of the past may be forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forgetting {
@@ -90,6 +101,32 @@ pub struct Forgetting {
     pub named: u64,
     /// Whether names of versions may be used again; else a version without a living successor leaves its name behind.
     pub reuses_versions: bool,
+}
+
+/// Rows to be forgotten, by number.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ForgettableRows {
+    /// Paths.
+    pub entries: Vec<i64>,
+    /// States of versions.
+    pub versions: Vec<i64>,
+    /// States of versions of which the name stays.
+    pub names: Vec<i64>,
+    /// States of packages.
+    pub documents: Vec<i64>,
+}
+
+impl ForgettableRows {
+    /// Takes at most so many of each kind; nothing when none is left.
+    pub fn take(&mut self, limit: usize) -> Option<Self> {
+        let cut = |rows: &mut Vec<i64>| {
+            let rest = rows.split_off(rows.len().min(limit));
+            std::mem::replace(rows, rest)
+        };
+        let slice =
+            Self { entries: cut(&mut self.entries), versions: cut(&mut self.versions), names: cut(&mut self.names), documents: cut(&mut self.documents) };
+        (slice != Self::default()).then_some(slice)
+    }
 }
 
 /// Rows of the past.

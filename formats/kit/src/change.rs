@@ -27,11 +27,6 @@ pub enum Precondition {
         /// The path.
         String,
     ),
-    /// Something lives at the path.
-    EntryLives(
-        /// The path.
-        String,
-    ),
     /// The path leads to this blob.
     EntryIs {
         /// The path.

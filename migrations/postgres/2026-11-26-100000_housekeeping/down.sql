@@ -1,3 +1,5 @@
+DROP INDEX package_documents_died;
+DROP INDEX versions_died;
 DROP INDEX entries_died;
 DROP INDEX entries_held;
 ALTER TABLE repositories DROP COLUMN horizon;

@@ -18,3 +18,5 @@ ALTER TABLE repositories ADD COLUMN horizon BIGINT;
 CREATE INDEX entries_held ON entries (repository_id, blob) WHERE died IS NULL;
 -- What is forgotten is found by this.
 CREATE INDEX entries_died ON entries (repository_id, died) WHERE died IS NOT NULL;
+CREATE INDEX versions_died ON versions (package_id, died) WHERE died IS NOT NULL;
+CREATE INDEX package_documents_died ON package_documents (package_id, died) WHERE died IS NOT NULL;

@@ -35,6 +35,8 @@ const FILES: usize = 1000;
 const SLICE: usize = 200;
 /// Rows of the past that one transaction removes, of each kind.
 const FORGET: usize = 300;
+/// Such rows that one question finds.
+const FORGETTABLE: usize = 5000;
 /// Most paths of a package that are looked at.
 const MOST_PATHS: usize = 200_000;
 /// Attempts at a package that changes meanwhile.
@@ -302,7 +304,7 @@ impl Work<'_> {
             let mut going = Vec::new();
             for file in page {
                 // What belongs to a package was judged with it; the engine's own paths are no files.
-                if file.path.starts_with('/') || (self.row.kind == Kind::Hosted && file.package.is_some()) {
+                if file.path.starts_with('/') || (self.row.kind == Kind::Hosted && file.package.is_some()) || self.is_own(&file.path) {
                     continue;
                 }
                 let package = file.package.clone().unwrap_or_default();
@@ -351,6 +353,11 @@ impl Work<'_> {
         Ok(true)
     }
 
+    /// What no upstream has (a verdict about a signature, say) cannot be fetched again.
+    fn is_own(&self, path: &str) -> bool {
+        self.row.kind == Kind::Proxy && self.format.classify(path) == UpstreamPath::Own
+    }
+
     fn never_changes(&self, path: &str) -> bool {
         match self.format.classify(path) {
             UpstreamPath::Immutable { .. } | UpstreamPath::Needs { .. } => true,
@@ -381,12 +388,16 @@ impl Work<'_> {
         }
         self.run.catalog.set_horizon(self.row.id, died).await?;
         loop {
-            let forgotten = self.run.catalog.forget_slice(what, FORGET).await?;
-            if forgotten.rows() == 0 {
+            let mut rows = self.run.catalog.forgettable(what, FORGETTABLE).await?;
+            let mut all = true;
+            while let Some(slice) = rows.take(FORGET) {
+                all = false;
+                report.forgotten += self.run.catalog.forget(slice).await?;
+                pace.step(|| format!("{}: {} rows of the past forgotten", self.row.address, report.forgotten.rows())).await?;
+            }
+            if all {
                 return Ok(());
             }
-            report.forgotten += forgotten;
-            pace.step(|| format!("{}: {} rows of the past forgotten", self.row.address, report.forgotten.rows())).await?;
         }
     }
 }

@@ -71,7 +71,7 @@ impl Engine {
         state: Option<&UpstreamState>,
         progress: &watch::Sender<Progress>,
     ) -> Result<Progress> {
-        if let Some(done) = self.done_meanwhile(repo, job, state).await? {
+        if let Some(done) = self.done_meanwhile(repo, job, kept, state).await? {
             return Ok(done);
         }
         let state = state.filter(|_| kept.is_some());
@@ -106,14 +106,16 @@ impl Engine {
     }
 
     /// What another fill of the same path brought between the look of whoever started this one and its begin.
-    async fn done_meanwhile(&self, repo: &Repo, job: &Job, seen: Option<&UpstreamState>) -> Result<Option<Progress>> {
+    async fn done_meanwhile(&self, repo: &Repo, job: &Job, kept: Option<&Arc<StoredEntry>>, seen: Option<&UpstreamState>) -> Result<Option<Progress>> {
         if job.changes() {
             let Some(state) = self.upstream_state(repo, &job.path).await? else { return Ok(None) };
-            if seen.is_some_and(|seen| state.checked <= seen.checked) {
-                return Ok(None);
-            }
-            if state.status != i32::from(StatusCode::OK.as_u16()) {
-                return Ok(Some(Progress::Missing));
+            let is_newer = seen.is_none_or(|seen| state.checked > seen.checked);
+            match (is_newer, state.status == i32::from(StatusCode::OK.as_u16())) {
+                (true, false) => return Ok(Some(Progress::Missing)),
+                (false, false) => return Ok(None),
+                // The file was looked for before the other fill ended, and the state after that.
+                (false, true) if kept.is_some() => return Ok(None),
+                (_, true) => {}
             }
         }
         let stored = self.stored(repo, &job.path, None).await?.filter(|stored| !stored.damaged);

@@ -3,7 +3,7 @@
 use entrepot_kit::{Sha256Digest, SystemName, Timestamp};
 
 use super::{Catalog, Database, Result, postgres, sqlite};
-use crate::store::facts::{Forgetting, Forgotten, HeldStretch, LiveEntry, PackageFacts, PathPulls, Pulls};
+use crate::store::facts::{DeadEntry, ForgettableRows, Forgetting, Forgotten, HeldStretch, LiveEntry, PackageFacts, PathPulls, Pulls};
 
 #[expect(clippy::missing_errors_doc, reason = "as for all questions to the catalog")]
 impl Catalog {
@@ -46,6 +46,12 @@ impl Catalog {
         forward!(self.read(facts::files, repository, &after, limit))
     }
 
+    /// The paths of a package at which nothing lives any more, as far as they are remembered.
+    pub async fn dead_entries(&self, repository: i64, package: &str, limit: usize) -> Result<Vec<DeadEntry>> {
+        let package = package.to_owned();
+        forward!(self.read(facts::dead, repository, &package, limit))
+    }
+
     /// The next blobs that live paths of a repository lead to, each once, and their bytes.
     pub async fn held_stretch(&self, repository: i64, after: Option<Sha256Digest>, limit: usize) -> Result<HeldStretch> {
         forward!(self.read(facts::held, repository, after, limit))
@@ -66,9 +72,14 @@ impl Catalog {
         forward!(self.read(forget::count, &what))
     }
 
-    /// Forgets some rows; nothing: all is done. The horizon must have been moved before.
-    pub async fn forget_slice(&self, what: Forgetting, limit: usize) -> Result<Forgotten> {
-        forward!(self.write(forget::slice, &what, limit))
+    /// The next rows to be forgotten; none: all is done.
+    pub async fn forgettable(&self, what: Forgetting, limit: usize) -> Result<ForgettableRows> {
+        forward!(self.read(forget::rows, &what, limit))
+    }
+
+    /// Forgets rows. The horizon must have been moved before.
+    pub async fn forget(&self, rows: ForgettableRows) -> Result<Forgotten> {
+        forward!(self.write(forget::remove, &rows))
     }
 
     /// Forgets files of a proxy that ended with a revision and can be fetched again.

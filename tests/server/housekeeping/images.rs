@@ -219,3 +219,36 @@ async fn nothing_that_is_pushed_meanwhile_is_lost() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_comes_back_with_all_that_went_after_it() {
+    let later = Later::start().await;
+    later.repository("img", "oci", Kind::Hosted, json!({ "retention": { "keep": 1 } })).await;
+    let layer = vec![5; 100_000];
+    let image = later.push("img/app", None, &layer).await;
+    let list = later.manifest("img/app", Some("old"), &index(&[&image])).await;
+    later.blob("img/app", b"signature".to_vec()).await;
+    let signature = later.manifest("img/app", None, &manifest(b"signature", Some(&list))).await;
+    later.pass(1);
+    later.push("img/app", Some("new"), b"new").await;
+    assert_eq!(gone(&later.tidy("img").await, "version"), ["old"]);
+    later.pass(31);
+    let report = later.tidy("img").await;
+    assert_eq!((gone(&report, "document").len(), gone(&report, "part").len()), (3, 2), "{report}");
+    let restored = later.owner(Call::post("/api/v1/repositories/alpha/img/packages/app/versions/old/restore", "")).await;
+    assert_eq!(restored.status, StatusCode::OK, "{}", restored.text());
+    for path in [String::from("manifests/old"), format!("manifests/{list}"), format!("manifests/{image}"), format!("manifests/{signature}")] {
+        assert_eq!(later.status(&format!("img/app/{path}")).await, StatusCode::OK, "{path}");
+    }
+    assert_eq!(later.oci(Method::GET, &format!("img/app/blobs/{}", digest(&layer))).await.body, layer);
+    let listed = later.oci(Method::GET, &format!("img/app/referrers/{list}")).await.json();
+    assert_eq!(listed["manifests"][0]["digest"], json!(signature));
+    // A manifest that somebody deleted comes back the same way, with what it needs.
+    assert_eq!(later.oci(Method::DELETE, &format!("img/app/manifests/{list}")).await.status, StatusCode::ACCEPTED);
+    later.pass(31);
+    later.tidy("img").await;
+    let entry = json!({ "path": format!("app/manifests/{list}") }).to_string();
+    let restored = later.owner(Call::post("/api/v1/repositories/alpha/img/entries/restore", entry).with("Content-Type", "application/json")).await;
+    assert_eq!(restored.status, StatusCode::OK, "{}", restored.text());
+    assert_eq!(later.status(&format!("img/app/blobs/{}", digest(&layer))).await, StatusCode::OK);
+}

@@ -187,7 +187,6 @@ impl Facade for Memory {
         for precondition in &change.preconditions {
             let holds = match precondition {
                 Precondition::EntryAbsent(path) => !state.files.contains_key(path),
-                Precondition::EntryLives(path) => state.files.contains_key(path),
                 Precondition::EntryIs { path, digest } => state.files.get(path).is_some_and(|(content, _)| Sha256Digest::of(content) == *digest),
                 Precondition::PackageAt { .. } | Precondition::VersionNew { .. } => false,
             };

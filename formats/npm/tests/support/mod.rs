@@ -230,7 +230,7 @@ impl State {
                     !self.versions.get(package).is_some_and(|versions| versions.iter().any(|state| state.version == *version))
                 }
                 Precondition::EntryAbsent(path) => !self.entries.contains_key(path),
-                Precondition::EntryLives(_) | Precondition::EntryIs { .. } => false,
+                Precondition::EntryIs { .. } => false,
             };
             if !holds {
                 return Err(Error::conflict("a precondition does not hold"));

@@ -97,11 +97,6 @@ impl Change<'_> {
                     return Err(QueryError::conflict(format!("there is a file at {path:?} already")));
                 }
             }
-            Precondition::EntryLives(path) => {
-                if paths::living(self.connection, self.repository, path)?.is_none() {
-                    return Err(QueryError::conflict(format!("there is no file at {path:?} any more")));
-                }
-            }
             Precondition::EntryIs { path, digest } => {
                 let living = paths::living(self.connection, self.repository, path)?;
                 let actual = living.map(|living| sha256(&living.blob)).transpose()?;

@@ -7,8 +7,8 @@ use entrepot_kit::{Sha256Digest, Timestamp};
 use super::{Conn, packages as names};
 use crate::store::catalog::convert::{from_column, limit_column, sha256};
 use crate::store::catalog::failure::QueryResult;
-use crate::store::catalog::schema::{blobs, entries, pulls, revisions, versions};
-use crate::store::facts::{HeldStretch, LiveEntry, LiveVersion, PackageFacts, Pulls};
+use crate::store::catalog::schema::{blobs, entries, pulls, repositories, revisions, versions};
+use crate::store::facts::{DeadEntry, HeldStretch, LiveEntry, LiveVersion, PackageFacts, Pulls};
 
 /// Most paths of one answer.
 const MOST: usize = 250_000;
@@ -86,6 +86,25 @@ pub(crate) fn files(connection: &mut Conn, repository: i64, after: &str, limit: 
     let rows: Vec<EntryValues> =
         live_entries!(repository).filter(entries::path.gt(after)).order(entries::path).limit(limit_column(limit, MOST)).load(connection)?;
     rows.into_iter().map(entry).collect()
+}
+
+/// The paths of a package at which nothing lives any more, as far as they are remembered: the last bytes of each.
+pub(crate) fn dead(connection: &mut Conn, repository: i64, package: &str, limit: usize) -> QueryResult<Vec<DeadEntry>> {
+    let horizon: Option<i64> = repositories::table.find(repository).select(repositories::horizon).first(connection)?;
+    let later = diesel::alias!(entries as later);
+    let replaced = later
+        .filter(later.field(entries::repository_id).eq(entries::repository_id))
+        .filter(later.field(entries::path).eq(entries::path))
+        .filter(later.field(entries::born).gt(entries::born));
+    let rows: Vec<(String, Option<String>, Vec<u8>)> = entries::table
+        .filter(entries::repository_id.eq(repository))
+        .filter(entries::package.eq(package))
+        .filter(entries::died.gt(horizon.unwrap_or(0)))
+        .filter(diesel::dsl::not(diesel::dsl::exists(replaced)))
+        .limit(limit_column(limit, MOST))
+        .select((entries::path, entries::version, entries::blob))
+        .load(connection)?;
+    rows.into_iter().map(|(path, version, blob)| Ok(DeadEntry { path, version, blob: sha256(&blob)? })).collect()
 }
 
 /// The next blobs that live paths of a repository lead to, each once, and their bytes.

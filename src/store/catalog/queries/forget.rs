@@ -1,4 +1,4 @@
-//! Forgetting what died long ago, in slices: afterwards gc finds the bytes that only the past named.
+//! Forgetting what died long ago, found by questions and removed in short slices: afterwards gc finds the bytes that only the past named.
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -7,10 +7,10 @@ use super::{Conn, repositories as systems};
 use crate::store::catalog::convert::{limit_column, to_column};
 use crate::store::catalog::failure::QueryResult;
 use crate::store::catalog::schema::{entries, fragments, package_documents, packages, repositories, versions};
-use crate::store::facts::{Forgetting, Forgotten};
+use crate::store::facts::{ForgettableRows, Forgetting, Forgotten};
 
-/// Most rows of each table that one slice removes.
-const MOST: usize = 500;
+/// Most rows of each table that are found at once.
+const MOST: usize = 10_000;
 
 /// Moves a repository's horizon: views before it are refused from now on, so that nobody sees half of one. `false`: it was there already.
 pub(crate) fn set_horizon(connection: &mut Conn, repository: i64, horizon: u64) -> QueryResult<bool> {
@@ -67,7 +67,6 @@ macro_rules! wordy_names {
 }
 
 /// How many rows there are to be forgotten, in whole or but for a name.
-
 pub(crate) fn count(connection: &mut Conn, what: &Forgetting) -> QueryResult<Forgotten> {
     let number = |number: i64| u64::try_from(number).unwrap_or(0);
     let gone: i64 = dead_versions!(what).count().get_result(connection)?;
@@ -85,31 +84,32 @@ pub(crate) fn count(connection: &mut Conn, what: &Forgetting) -> QueryResult<For
     })
 }
 
-/// Removes a slice; nothing: all is done.
-pub(crate) fn slice(connection: &mut Conn, what: &Forgetting, limit: usize) -> QueryResult<Forgotten> {
+/// The next rows to be forgotten; none: all is done. What died does not come back: it can be removed later, in another transaction.
+pub(crate) fn rows(connection: &mut Conn, what: &Forgetting, limit: usize) -> QueryResult<ForgettableRows> {
     let limit = limit_column(limit, MOST);
-    let removed = |rows: usize| u64::try_from(rows).unwrap_or(0);
-    let rows: Vec<i64> = dead_entries!(what).select(entries::id).limit(limit).load(connection)?;
-    let entries = removed(diesel::delete(entries::table.filter(entries::id.eq_any(&rows))).execute(connection)?);
-    let rows: Vec<i64> = dead_versions!(what).select(versions::id).limit(limit).load(connection)?;
-    let rows_of_versions = rows.len();
-    diesel::delete(fragments::table.filter(fragments::version_id.eq_any(&rows))).execute(connection)?;
-    let states = removed(diesel::delete(versions::table.filter(versions::id.eq_any(&rows))).execute(connection)?);
-    let rows: Vec<i64> = dead_documents!(what).select(package_documents::id).limit(limit).load(connection)?;
-    let documents = removed(diesel::delete(package_documents::table.filter(package_documents::id.eq_any(&rows))).execute(connection)?);
-    let emptied = if rows_of_versions == 0 { empty_names(connection, what, limit)? } else { 0 };
-    Ok(Forgotten { entries, versions: states + emptied, documents })
+    let entries = dead_entries!(what).select(entries::id).limit(limit).load(connection)?;
+    let states: Vec<i64> = dead_versions!(what).select(versions::id).limit(limit).load(connection)?;
+    // Only what is left when all others are gone: those need not be emptied first.
+    let names = match what.reuses_versions || !states.is_empty() {
+        true => Vec::new(),
+        false => wordy_names!(what).select(versions::id).limit(limit).load(connection)?,
+    };
+    let documents = dead_documents!(what).select(package_documents::id).limit(limit).load(connection)?;
+    Ok(ForgettableRows { entries, versions: states, names, documents })
 }
 
-/// What is left of a version whose name stays taken: the name, and nothing that it said.
-fn empty_names(connection: &mut Conn, what: &Forgetting, limit: i64) -> QueryResult<u64> {
-    if what.reuses_versions {
-        return Ok(0);
-    }
-    let rows: Vec<i64> = wordy_names!(what).select(versions::id).limit(limit).load(connection)?;
-    diesel::delete(fragments::table.filter(fragments::version_id.eq_any(&rows))).execute(connection)?;
-    let emptied = diesel::update(versions::table.filter(versions::id.eq_any(&rows))).set(versions::document.eq("")).execute(connection)?;
-    Ok(u64::try_from(emptied).unwrap_or(0))
+/// Removes rows of the past.
+pub(crate) fn remove(connection: &mut Conn, rows: &ForgettableRows) -> QueryResult<Forgotten> {
+    let removed = |rows: usize| u64::try_from(rows).unwrap_or(0);
+    let entries = diesel::delete(entries::table.filter(entries::id.eq_any(&rows.entries)).filter(entries::died.is_not_null())).execute(connection)?;
+    diesel::delete(fragments::table.filter(fragments::version_id.eq_any(&rows.versions))).execute(connection)?;
+    diesel::delete(fragments::table.filter(fragments::version_id.eq_any(&rows.names))).execute(connection)?;
+    let states = diesel::delete(versions::table.filter(versions::id.eq_any(&rows.versions)).filter(versions::died.is_not_null())).execute(connection)?;
+    // What is left of a version whose name stays taken: the name, and nothing that it said.
+    let names = diesel::update(versions::table.filter(versions::id.eq_any(&rows.names))).set(versions::document.eq("")).execute(connection)?;
+    let documents = package_documents::table.filter(package_documents::id.eq_any(&rows.documents)).filter(package_documents::died.is_not_null());
+    let documents = diesel::delete(documents).execute(connection)?;
+    Ok(Forgotten { entries: removed(entries), versions: removed(states + names), documents: removed(documents) })
 }
 
 /// Forgets files of a proxy that ended with a revision: they never change and can be fetched again, so the past needs no copy.

@@ -77,14 +77,15 @@ pub(super) fn entry(change: &mut Change<'_>, path: &str) -> QueryResult<()> {
     if paths::living(change.connection, change.repository, path)?.is_some() {
         return Err(QueryError::conflict(format!("there is a file at {path:?}: nothing to restore")));
     }
-    let last: Option<i64> = entries::table
+    let last: Option<(i64, Option<i64>)> = entries::table
         .filter(entries::repository_id.eq(change.repository))
         .filter(entries::path.eq(path))
         .order(entries::born.desc())
-        .select(entries::id)
+        .select((entries::id, entries::died))
         .first(change.connection)
         .optional()?;
-    let row = last.ok_or_else(|| QueryError::not_found(format!("there never was a file at {path:?}")))?;
+    let (row, died) = last.ok_or_else(|| QueryError::not_found(format!("there never was a file at {path:?}, or it is forgotten")))?;
+    check_remembered(change, died.unwrap_or(i64::MAX))?;
     copy_entries(change, vec![row])
 }
 
