@@ -19,9 +19,8 @@ use crate::store::blobs::{INLINE_LIMIT, ObjectParts, PartStore, StagedBlob};
 use crate::store::catalog::Catalog;
 use crate::store::model::{BlobFacts, BlobPlace, UploadRow};
 
-/// The size of the first thousand parts, in bytes; those of each further thousand have twice the size, up to [`LARGEST_PART`]. As small as
-/// the storage takes them: every request that brings bytes holds one in memory.
-const PART: usize = SMALLEST_PART;
+/// The size of the first thousand parts, in bytes; those of each further thousand have twice the size, up to [`LARGEST_PART`].
+const PART: usize = 8 << 20;
 /// What one request holds in memory at most, but for one chunk.
 const LARGEST_PART: usize = 64 << 20;
 /// Parts but the last must have so many bytes: fewer wait in the catalog.
