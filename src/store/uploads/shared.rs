@@ -25,6 +25,8 @@ const PART: usize = 8 << 20;
 const LARGEST_PART: usize = 64 << 20;
 /// Parts but the last must have so many bytes: fewer wait in the catalog.
 const SMALLEST_PART: usize = 5 << 20;
+/// A part that grows beyond this gets all its room at once: growing by doubling holds two copies, and ends with twice the room.
+const SMALL: usize = 256 << 10;
 /// Parts of one object.
 const MOST_PARTS: i64 = 10_000;
 /// Uploads that are over and removed at once.
@@ -187,6 +189,13 @@ impl Fresh {
     }
 }
 
+/// The room of bytes that nobody else holds any more: freed blocks of this size stay the process's for a while.
+fn emptied(bytes: Bytes) -> BytesMut {
+    let mut room = bytes.try_into_mut().unwrap_or_default();
+    room.clear();
+    room
+}
+
 /// Hashes bytes where blocking is allowed.
 async fn hash(mut hasher: Hasher, bytes: Bytes) -> Result<Hasher> {
     entrepot_kit::blocking(move || {
@@ -235,7 +244,7 @@ impl UploadStore for SharedUploads {
         let mut part = BytesMut::from(session.row.tail.as_ref());
         let (mut counted, mut size) = (part.len(), offset);
         let outcome = loop {
-            let chunk = match body.next().await {
+            let mut chunk = match body.next().await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
@@ -244,11 +253,19 @@ impl UploadStore for SharedUploads {
                 break Err(over(session.state.limit));
             }
             size += chunk.len() as u64;
-            part.extend_from_slice(&chunk);
-            if part.len() >= session.part_size() {
-                let part = std::mem::take(&mut part).freeze();
-                let hasher = hash(session.hasher()?, part.slice(std::mem::take(&mut counted)..)).await?;
-                self.send(&mut session, part, Fresh { size, hasher }, now).await?;
+            while !chunk.is_empty() {
+                let most = session.part_size();
+                let fits = chunk.split_to(chunk.len().min(most.saturating_sub(part.len())));
+                if part.len() + fits.len() > SMALL {
+                    part.reserve(most.saturating_sub(part.len()));
+                }
+                part.extend_from_slice(&fits);
+                if part.len() >= most {
+                    let full = std::mem::take(&mut part).freeze();
+                    let hasher = hash(session.hasher()?, full.slice(std::mem::take(&mut counted)..)).await?;
+                    self.send(&mut session, full.clone(), Fresh { size: size - chunk.len() as u64, hasher }, now).await?;
+                    part = emptied(full);
+                }
             }
         };
         // What arrived is kept, whether or not the body came to its end.

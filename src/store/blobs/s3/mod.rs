@@ -4,6 +4,7 @@
 //! that was never used: nothing is copied or renamed at commit. Objects whose commit did not come about belong to nobody; gc
 //! removes them.
 
+mod chunks;
 mod client;
 mod failure;
 mod parts;

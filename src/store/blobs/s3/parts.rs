@@ -5,7 +5,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::CompletedPart;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +15,7 @@ use md5::{Digest as _, Md5};
 use super::client::patient;
 use super::failure::{Reason, away, failed, reason};
 use super::write::signed;
-use super::{Bucket, S3Blobs};
+use super::{Bucket, S3Blobs, chunks};
 use crate::store::blobs::places::unique_name_of_unknown;
 use crate::store::blobs::{ObjectParts, PartStore, StoredPart};
 
@@ -75,7 +74,7 @@ impl PartStore for S3Blobs {
         let sum = md5(bytes.clone()).await?;
         let _turn = self.bucket.turn().await?;
         let request = self.bucket.client.upload_part().bucket(&*self.bucket.name).key(self.bucket.key(&parts.location)).upload_id(&parts.upload);
-        let request = request.part_number(number).content_md5(sum).content_length(signed(length)?).body(ByteStream::new(SdkBody::from(bytes)));
+        let request = request.part_number(number).content_md5(sum).content_length(signed(length)?).body(chunks::body(bytes));
         let sent = request.customize().config_override(patient(length)).send().await.map_err(|error| failed("cannot put a part", error))?;
         sent.e_tag.ok_or_else(|| away(String::from("S3: a part without a tag")))
     }
@@ -129,7 +128,7 @@ impl PartStore for S3Blobs {
         let sum = md5(bytes.clone()).await?;
         let _turn = self.bucket.turn().await?;
         let request = self.bucket.client.put_object().bucket(&*self.bucket.name).key(self.bucket.key(location)).content_md5(sum);
-        let request = request.content_length(signed(length)?).body(ByteStream::new(SdkBody::from(bytes)));
+        let request = request.content_length(signed(length)?).body(chunks::body(bytes));
         request.customize().config_override(patient(length)).send().await.map(drop).map_err(|error| failed("cannot put an object", error))
     }
 }
