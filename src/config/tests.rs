@@ -302,3 +302,20 @@ fn hosts_serve_what_is_declared() {
         assert!(found.len() == 1 && found[0].contains(message), "{host}: {found:?}");
     }
 }
+
+#[test]
+fn retention_and_quotas_stand_beside_settings_or_among_them() {
+    let repository = |lines: &str| format!("[[repository]]\nname = \"images\"\nformat = \"npm\"\n{lines}\n");
+    let expected = serde_json::json!({ "retention": { "keep": 3, "protect": ["v.*"] }, "quota_bytes": 5 });
+    for text in
+        ["retention = { keep = 3, protect = [\"v.*\"] }\nquota_bytes = 5", "settings = { retention = { keep = 3, protect = [\"v.*\"] }, quota_bytes = 5 }"]
+    {
+        assert_eq!(config(&repository(text)).repositories[0].settings, expected, "{text}");
+    }
+    let twice = problems(&repository("quota_bytes = 5\nsettings = { quota_bytes = 6 }"));
+    assert_eq!(twice, ["config.toml:4: quota_bytes: it stands in settings as well; write it once"]);
+    let system = |quota: &str| format!("[[system]]\nname = \"ops\"\nquota_bytes = {quota}\n");
+    assert_eq!(config(&system("1_000")).systems.iter().find(|system| system.name.as_str() == "ops").unwrap().quota_bytes, Some(1000));
+    assert!(problems(&system("\"much\""))[0].starts_with("config.toml:3: quota_bytes: expected a number of bytes"));
+    assert!(config(&system("7")).show().contains("quota_bytes = 7"));
+}

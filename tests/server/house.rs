@@ -71,7 +71,8 @@ impl House {
         Self::start_on(false, change).await
     }
 
-    async fn start_on(replicas: bool, change: impl Fn(&mut Options)) -> Self {
+    /// The same on the storage of replicas, or alone.
+    pub(crate) async fn start_on(replicas: bool, change: impl Fn(&mut Options)) -> Self {
         let folder = TempDir::new().expect("a folder");
         let pair = replicas.then(|| tokio::task::block_in_place(|| Pair { balancer: Balancer::start(), shared: Shared::new() }));
         let mut house = Self { running: Vec::new(), host: String::new(), relays: Mutex::default(), pair, folder };

@@ -28,9 +28,18 @@ struct Later {
 
 impl Later {
     async fn start() -> Self {
+        Self::start_on(crate::support::storage::wants_replicas()).await
+    }
+
+    /// One engine: what two take in within seconds may go over a quota.
+    async fn alone() -> Self {
+        Self::start_on(false).await
+    }
+
+    async fn start_on(replicas: bool) -> Self {
         let offset = Arc::new(AtomicI64::new(0));
         let moved = Arc::clone(&offset);
-        let house = House::start_with(move |options| {
+        let house = House::start_on(replicas, move |options| {
             let (real, moved) = (entrepot::clock::system(), Arc::clone(&moved));
             options.clock = Arc::new(move || Timestamp(real().0 + moved.load(Ordering::Relaxed)));
         })

@@ -18,7 +18,7 @@ async fn until_there_is_room(later: &Later, call: impl Fn() -> Call) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_does_not_fit_is_refused_with_the_reason() {
-    let later = Later::start().await;
+    let later = Later::alone().await;
     later.repository("img", "oci", Kind::Hosted, json!({ "quota_bytes": 300_000 })).await;
     let (one, two, three) = (vec![1; 100_000], vec![2; 150_000], vec![3; 100_000]);
     later.push("img/app", Some("one"), &one).await;
@@ -53,7 +53,7 @@ async fn an_image_that_does_not_fit_is_refused_with_the_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_system_has_one_quota_for_all_its_repositories() {
-    let later = Later::start().await;
+    let later = Later::alone().await;
     for name in ["one", "two"] {
         later.repository(name, "generic", Kind::Hosted, json!({})).await;
     }
