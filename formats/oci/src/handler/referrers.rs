@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use entrepot_kit::path::encode_segment;
-use entrepot_kit::{Body, Error, Kind, Listing, ListingItem, Read, Repository, Request, Response, Result};
+use entrepot_kit::{Body, Error, Kind, Listing, ListingItem, Read, Repository, Request, Response, Result, Timestamp};
 use entrepot_oci_core::{Digest, media, referrer};
 use http::header::LINK;
 use http::{HeaderName, StatusCode};
@@ -29,15 +29,15 @@ pub(crate) async fn list(repository: Repository<Read>, request: Request) -> Resu
     let last = request.query.get("last").unwrap_or_default();
     let mut found = stored(&repository, &layout::referrers(&image, &subject), last, wanted, size).await?;
     if repository.kind() != Kind::Hosted {
-        for descriptor in elsewhere(&repository, &image, &subject).await? {
+        for (place, descriptor) in elsewhere(&repository, &image, &subject).await?.into_iter().enumerate() {
             let digest = descriptor.get("digest").and_then(Value::as_str).unwrap_or_default().to_owned();
             if digest.as_str() > last && is_wanted(&descriptor, wanted) {
-                found.descriptors.entry(digest).or_insert(descriptor);
+                found.descriptors.entry(digest).or_insert(Referrer { age: Age::Elsewhere(place), descriptor });
             }
         }
     }
     let next = found.cut(size);
-    let index = referrer::index(&found.descriptors.into_values().collect::<Vec<_>>());
+    let index = referrer::index(&found.by_age());
     let body = serde_json::to_vec(&index).map_err(Error::internal)?;
     let mut response = Response::bytes(StatusCode::OK, media::INDEX, body);
     if wanted.is_some() {
@@ -51,10 +51,22 @@ pub(crate) async fn list(repository: Repository<Read>, request: Request) -> Resu
     Ok(response)
 }
 
-/// Referrers by digest, which is the order in which they are listed.
+/// How old a referrer is. What an upstream lists stays in its order, before what was pushed here.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Age {
+    Elsewhere(usize),
+    Pushed(Timestamp),
+}
+
+struct Referrer {
+    age: Age,
+    descriptor: Value,
+}
+
+/// Referrers by digest, which is the order of the pages.
 #[derive(Default)]
 struct Found {
-    descriptors: BTreeMap<String, Value>,
+    descriptors: BTreeMap<String, Referrer>,
     /// Where the look stopped, if there may be more behind.
     stopped: Option<String>,
 }
@@ -63,8 +75,8 @@ impl Found {
     /// Cuts the list to one page; the digest behind which the next one begins.
     fn cut(&mut self, size: usize) -> Option<String> {
         let (mut bytes, mut last, mut kept) = (0, None, 0);
-        for (digest, descriptor) in &self.descriptors {
-            bytes += descriptor.to_string().len();
+        for (digest, referrer) in &self.descriptors {
+            bytes += referrer.descriptor.to_string().len();
             if kept == size || (kept > 0 && bytes > MOST_BYTES) || self.stopped.as_ref().is_some_and(|stopped| digest > stopped) {
                 break;
             }
@@ -77,6 +89,13 @@ impl Found {
         let last = last?;
         self.descriptors.retain(|digest, _| *digest <= last);
         Some(last)
+    }
+
+    /// The page with the newest last: a client that wants one of several signatures (cosign) takes the last of the list.
+    fn by_age(self) -> Vec<Value> {
+        let mut referrers: Vec<Referrer> = self.descriptors.into_values().collect();
+        referrers.sort_by(|one, other| one.age.cmp(&other.age));
+        referrers.into_iter().map(|referrer| referrer.descriptor).collect()
     }
 }
 
@@ -97,7 +116,7 @@ async fn stored(repository: &Repository<Read>, folder: &str, last: &str, wanted:
             if let Ok(descriptor) = serde_json::from_str::<Value>(&entry.data)
                 && is_wanted(&descriptor, wanted)
             {
-                found.descriptors.insert(digest.to_owned(), descriptor);
+                found.descriptors.insert(digest.to_owned(), Referrer { age: Age::Pushed(entry.created), descriptor });
             }
         }
         looked_at += page.items.len();
