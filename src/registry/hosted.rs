@@ -23,7 +23,10 @@ impl Reader {
 
     pub(crate) async fn hosted_records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Records>> {
         let at = self.engine.revision(repo, self.moment).await?;
-        Ok(self.engine.catalog.records(repo.id(), package, kind, at).await?)
+        Ok(match repo.format.fragment_folder(package, kind) {
+            Some(folder) => self.engine.catalog.file_records(repo.id(), package, &folder, at).await?,
+            None => self.engine.catalog.records(repo.id(), package, kind, at).await?,
+        })
     }
 
     pub(crate) async fn hosted_entry(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {
