@@ -44,7 +44,7 @@ fn imports(package: &Value) -> BTreeSet<String> {
 
 #[test]
 fn formats_import_the_kit_and_parsing_libraries_only() {
-    const PARSING: [&str; 18] = [
+    const PARSING: [&str; 19] = [
         "async-trait",
         "base64",
         "bytes",
@@ -54,6 +54,7 @@ fn formats_import_the_kit_and_parsing_libraries_only() {
         "hex",
         "http",
         "memchr",
+        "pep440_rs",
         "percent-encoding",
         "regex",
         "semver",
