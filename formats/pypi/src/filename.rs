@@ -3,10 +3,10 @@
 use entrepot_kit::{Error, Result};
 
 use crate::name::normalise;
-use crate::version::Version;
+use crate::version;
 
 /// Longest file name.
-const LONGEST: usize = 250;
+const LONGEST: usize = crate::name::MAX_FILENAME;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ fn named(text: &str, name: &str, version: &str) -> Result<(String, String)> {
     if !is_name || name.contains("__") {
         return Err(refused(text, "does not begin with the name of a project in which every run of - _ . is written _"));
     }
-    let parsed = Version::parse(version).ok_or_else(|| refused(text, format!("has the version {version:?}, which is none by PEP 440")))?;
+    let parsed = version::parse(version).ok_or_else(|| refused(text, format!("has the version {version:?}, which is none by PEP 440")))?;
     Ok((normalise(name), parsed.to_string()))
 }
 

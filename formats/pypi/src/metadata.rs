@@ -3,8 +3,8 @@
 use entrepot_kit::{Error, Result};
 use serde_json::{Map, Value};
 
-use crate::name::is_name;
-use crate::version::Version;
+use crate::name::is_valid;
+use crate::version;
 
 /// Largest metadata that is read.
 pub const LARGEST: u64 = 4 << 20;
@@ -98,9 +98,9 @@ impl Metadata {
         if !VERSIONS.contains(&metadata_version) {
             return Err(refused(format!("its Metadata-Version is {metadata_version:?}; known are {}", VERSIONS.join(", "))));
         }
-        let name = text("name").filter(|name| is_name(name)).ok_or_else(|| refused("it has no valid Name"))?.to_owned();
+        let name = text("name").filter(|name| is_valid(name)).ok_or_else(|| refused("it has no valid Name"))?.to_owned();
         let version = text("version").ok_or_else(|| refused("it has no Version"))?.to_owned();
-        Version::parse(&version).ok_or_else(|| refused(format!("its Version {version:?} is none by PEP 440")))?;
+        version::parse(&version).ok_or_else(|| refused(format!("its Version {version:?} is none by PEP 440")))?;
         let requires_python = text("requires_python").map(str::to_owned);
         Ok(Self { name, version, requires_python, fields })
     }

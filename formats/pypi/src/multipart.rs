@@ -201,7 +201,7 @@ mod tests {
     fn read(body: &[u8], step: usize) -> Result<Parts, u16> {
         let chunks: Vec<_> = body.chunks(step.max(1)).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         let body = Body::new(Box::pin(futures::stream::iter(chunks)), None);
-        let outcome = futures::executor::block_on(async {
+        let outcome = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
             let mut form = Multipart::new(Some("multipart/form-data; boundary=\"b0\""), body)?;
             let mut parts = Vec::new();
             while let Some(part) = form.next().await? {

@@ -85,7 +85,7 @@ fn source_tar(reader: Box<dyn ReadSeek>, size: u64, filename: &Filename) -> Resu
             return Err(refused(format!("{name:?} has {length} bytes, more than the {LARGEST} that are read of such a file")));
         }
         let mut bytes = Vec::new();
-        body.take(LARGEST).read_to_end(&mut bytes).map_err(|error| broken(&error))?;
+        body.read_to_end(&mut bytes).map_err(|error| broken(&error))?;
         // Unpackers disagree on which of two counts.
         if found.replace(bytes).is_some() { Err(refused(format!("it has {name:?} twice"))) } else { Ok(()) }
     })?;
