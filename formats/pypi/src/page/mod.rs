@@ -6,7 +6,9 @@
 mod file;
 mod html;
 mod list;
+mod markup;
 mod negotiate;
+pub mod read;
 mod render;
 
 pub use file::{CoreMetadata, FileRecord, PageFile};
