@@ -106,7 +106,9 @@ impl Filename {
 
 fn named(text: &str, name: &str, version: &str) -> Result<(String, String)> {
     let ends_well = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let is_name = ends_well(name.as_bytes().first()) && ends_well(name.as_bytes().last()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
+    let is_name = ends_well(name.as_bytes().first())
+        && ends_well(name.as_bytes().last())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
     if !is_name || name.contains("__") {
         return Err(refused(text, "does not begin with the name of a project in which every run of - _ . is written _"));
     }
@@ -128,7 +130,10 @@ mod tests {
         assert_eq!((wheel.project.as_str(), wheel.version.as_str()), ("acme-foo-bar", "1.0.0"));
         assert_eq!(wheel.platforms, ["manylinux_2_17_x86_64", "manylinux2014_x86_64"]);
         assert_eq!((wheel.distribution, wheel.python.as_str()), (Distribution::Wheel, "py2.py3"));
-        assert_eq!(Filename::parse("torch-2.1.0+cu121-cp311-cp311-linux_x86_64.whl").map(|file| (file.version.clone(), file.is_for_this_linux())).unwrap(), (String::from("2.1.0+cu121"), true));
+        assert_eq!(
+            Filename::parse("torch-2.1.0+cu121-cp311-cp311-linux_x86_64.whl").map(|file| (file.version.clone(), file.is_for_this_linux())).unwrap(),
+            (String::from("2.1.0+cu121"), true)
+        );
         assert_eq!(Filename::parse("foo-1!0.1-py3-none-any.whl").unwrap().version, "1!0.1");
         for bad in [
             "foo-1.0-py3-none.whl",
@@ -162,7 +167,18 @@ mod tests {
             let source = Filename::parse(text).unwrap();
             assert_eq!((source.project.as_str(), source.version.as_str(), source.distribution), (project, version, distribution), "{text}");
         }
-        for bad in ["foo-bar-1.0.tar.gz", "foo.tar.gz", "foo-1.0.tgz", "foo-1.0.tar.bz2", "foo-1.0-py3.11.egg", "foo-1.0.win32.exe", "foo-1.0.win-amd64.msi", ".tar.gz", "-.tar.gz", ""] {
+        for bad in [
+            "foo-bar-1.0.tar.gz",
+            "foo.tar.gz",
+            "foo-1.0.tgz",
+            "foo-1.0.tar.bz2",
+            "foo-1.0-py3.11.egg",
+            "foo-1.0.win32.exe",
+            "foo-1.0.win-amd64.msi",
+            ".tar.gz",
+            "-.tar.gz",
+            "",
+        ] {
             assert!(Filename::parse(bad).is_err(), "{bad}");
         }
     }

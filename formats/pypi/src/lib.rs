@@ -72,10 +72,18 @@ impl Format for Pypi {
             snippet("pip: install", format!("pip install --index-url {base}/simple/ PACKAGE")),
             snippet("pip: use it for everything", format!("pip config set global.index-url {base}/simple/")),
             snippet("uv: install", format!("uv pip install --default-index {base}/simple/ PACKAGE")),
-            snippet("uv: pyproject.toml", format!("[[tool.uv.index]]\nname = \"entrepot\"\nurl = \"{base}/simple/\"\npublish-url = \"{base}/\"\ndefault = true")),
+            snippet(
+                "uv: pyproject.toml",
+                format!("[[tool.uv.index]]\nname = \"entrepot\"\nurl = \"{base}/simple/\"\npublish-url = \"{base}/\"\ndefault = true"),
+            ),
             snippet("twine: upload", format!("twine upload --repository-url {base}/ --username __token__ dist/*")),
             snippet("uv: upload", format!("uv publish --publish-url {base}/ --token TOKEN")),
-            snippet("poetry: install and publish", format!("poetry source add --priority=primary entrepot {base}/simple/\npoetry config repositories.entrepot {base}/\npoetry publish -r entrepot")),
+            snippet(
+                "poetry: install and publish",
+                format!(
+                    "poetry source add --priority=primary entrepot {base}/simple/\npoetry config repositories.entrepot {base}/\npoetry publish -r entrepot"
+                ),
+            ),
         ]
     }
 }

@@ -87,7 +87,8 @@ impl Metadata {
             // A description as header and as body: what is below is what indexes show.
             fields.insert(String::from("description"), body.into());
         } else if let Some(Value::String(description)) = fields.get_mut("description") {
-            *description = description.lines().map(|line| line.strip_prefix("       |").or(line.strip_prefix("        ")).unwrap_or(line)).collect::<Vec<_>>().join("\n");
+            *description =
+                description.lines().map(|line| line.strip_prefix("       |").or(line.strip_prefix("        ")).unwrap_or(line)).collect::<Vec<_>>().join("\n");
         }
         Self::check(fields)
     }
@@ -167,7 +168,8 @@ mod tests {
 
     #[test]
     fn old_descriptions_and_encodings_are_read() {
-        let metadata = Metadata::parse(b"Metadata-Version: 1.0\nName: a\nVersion: 1\nAuthor: J\xf6rg\nDescription: one\n        two\n        \n        three\n").unwrap();
+        let metadata =
+            Metadata::parse(b"Metadata-Version: 1.0\nName: a\nVersion: 1\nAuthor: J\xf6rg\nDescription: one\n        two\n        \n        three\n").unwrap();
         assert_eq!(metadata.text("author"), Some("J\u{f6}rg"));
         assert_eq!(metadata.text("description"), Some("one\ntwo\n\nthree"));
     }

@@ -246,7 +246,9 @@ mod tests {
 
     #[test]
     fn what_is_no_form_is_refused() {
-        for bad in ["", "hello", "--b0\r\n", "--b0\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx", "--b0\r\nContent-Type: x\r\n\r\nx\r\n--b0--", "--b1--\r\n"] {
+        for bad in
+            ["", "hello", "--b0\r\n", "--b0\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx", "--b0\r\nContent-Type: x\r\n\r\nx\r\n--b0--", "--b1--\r\n"]
+        {
             assert_eq!(read(bad.as_bytes(), 4), Err(400), "{bad:?}");
         }
         assert_eq!(read(b"--b0--", 4), Ok(Vec::new()));

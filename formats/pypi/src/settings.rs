@@ -28,11 +28,14 @@ pub(crate) fn check(settings: &Value) -> Result<()> {
         }
     }
     let Some(namespaces) = settings.get(NAMESPACES) else { return Ok(()) };
-    let malformed = || Error::bad_request(format!("the setting {NAMESPACES:?} names for each namespace the system that owns it, as {{\"acme\": \"ops\"}}; at most {MOST}"));
+    let malformed =
+        || Error::bad_request(format!("the setting {NAMESPACES:?} names for each namespace the system that owns it, as {{\"acme\": \"ops\"}}; at most {MOST}"));
     let namespaces = namespaces.as_object().filter(|map| map.len() <= MOST).ok_or_else(malformed)?;
     for (namespace, system) in namespaces {
         if !is_valid(namespace) || normalise(namespace) != *namespace {
-            return Err(Error::bad_request(format!("the setting {NAMESPACES:?}: {namespace:?} is no namespace: write it in lower case, with - between its parts")));
+            return Err(Error::bad_request(format!(
+                "the setting {NAMESPACES:?}: {namespace:?} is no namespace: write it in lower case, with - between its parts"
+            )));
         }
         system.as_str().and_then(|system| entrepot_kit::SystemName::parse(system).ok()).ok_or_else(malformed)?;
     }
@@ -52,7 +55,8 @@ pub(crate) fn namespaces<A: Access>(repository: &Repository<A>) -> Option<BTreeM
 /// The namespaces that a project's name is in, the longest first.
 pub(crate) fn covering<'a>(namespaces: &'a BTreeMap<String, String>, project: &str) -> Vec<(&'a str, &'a str)> {
     let covers = |namespace: &str| project.strip_prefix(namespace).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-    let mut found: Vec<(&str, &str)> = namespaces.iter().filter(|(namespace, _)| covers(namespace)).map(|(name, system)| (name.as_str(), system.as_str())).collect();
+    let mut found: Vec<(&str, &str)> =
+        namespaces.iter().filter(|(namespace, _)| covers(namespace)).map(|(name, system)| (name.as_str(), system.as_str())).collect();
     found.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
     found
 }
@@ -66,7 +70,13 @@ mod tests {
     #[test]
     fn settings_are_checked() {
         assert!(check(&json!({"local_versions": false, "linux_wheels": true, "namespaces": {"acme": "ops"}})).is_ok());
-        for bad in [json!({"local_versions": 1}), json!({"linux_wheels": "no"}), json!({"namespaces": ["acme"]}), json!({"namespaces": {"Acme": "ops"}}), json!({"namespaces": {"acme": "a b"}})] {
+        for bad in [
+            json!({"local_versions": 1}),
+            json!({"linux_wheels": "no"}),
+            json!({"namespaces": ["acme"]}),
+            json!({"namespaces": {"Acme": "ops"}}),
+            json!({"namespaces": {"acme": "a b"}}),
+        ] {
             assert_eq!(check(&bad).map_err(|error| error.status().as_u16()), Err(400), "{bad}");
         }
     }

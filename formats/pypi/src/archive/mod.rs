@@ -99,7 +99,11 @@ fn is_package_information(member: &str, filename: &Filename) -> bool {
 }
 
 fn missing(filename: &Filename) -> Error {
-    refused(format!("a source distribution has its metadata at \"{}-{}/PKG-INFO\", and this one does not", filename.project.replace('-', "_"), filename.version))
+    refused(format!(
+        "a source distribution has its metadata at \"{}-{}/PKG-INFO\", and this one does not",
+        filename.project.replace('-', "_"),
+        filename.version
+    ))
 }
 
 /// How much an archive of that size may unpack to.

@@ -43,7 +43,7 @@ pub(super) fn walk(reader: Box<dyn ReadSeek>, size: u64, visit: &mut dyn FnMut(&
             EntryType::XGlobalHeader => continue,
             _ => {}
         }
-        let path = long_name.take().map_or_else(|| text(&entry.path_bytes()), Ok)?;
+        let path = long_name.take().map_or_else(|| text(entry.path_bytes()), Ok)?;
         let link = long_link.take();
         let name = path.trim_end_matches('/');
         let name = name.strip_prefix("./").unwrap_or(name);
@@ -62,7 +62,7 @@ pub(super) fn walk(reader: Box<dyn ReadSeek>, size: u64, visit: &mut dyn FnMut(&
             EntryType::Symlink | EntryType::Link => {
                 let target = match link {
                     Some(link) => link,
-                    None => text(&entry.link_name_bytes().unwrap_or_default())?,
+                    None => text(entry.link_name_bytes().unwrap_or_default())?,
                 };
                 check_link(name, &target, kind == EntryType::Symlink)?;
             }

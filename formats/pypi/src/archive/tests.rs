@@ -107,7 +107,9 @@ fn a_zip_is_read_in_one_way_only() {
     commented[at..].copy_from_slice(&(evil.len() as u16).to_le_bytes());
     commented.extend_from_slice(&evil);
     refused(inspect(&name, commented), "central directory");
-    for bad in [Vec::new(), b"PK\x05\x06".to_vec(), vec![0; 100], b"PK\x05\x06".iter().copied().chain([0xff; 18]).collect(), honest[..honest.len() - 1].to_vec()] {
+    for bad in
+        [Vec::new(), b"PK\x05\x06".to_vec(), vec![0; 100], b"PK\x05\x06".iter().copied().chain([0xff; 18]).collect(), honest[..honest.len() - 1].to_vec()]
+    {
         assert!(inspect(&name, bad).is_err());
     }
 }

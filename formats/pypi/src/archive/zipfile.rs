@@ -307,7 +307,8 @@ fn check_places(reader: &mut dyn ReadSeek, members: &mut [Member], end: u64) -> 
         let said = |number: u64| number != u64::from(u32::MAX);
         let sizes_agree = (!said(packed) || packed == member.packed) && (!said(size) || size == member.size) && crc == member.crc;
         let are_behind = flags & SIZES_BEHIND != 0;
-        if name != member.name.as_bytes() || method != member.method || (flags ^ member.flags) & (ENCRYPTED | SIZES_BEHIND) != 0 || !(sizes_agree || are_behind) {
+        if name != member.name.as_bytes() || method != member.method || (flags ^ member.flags) & (ENCRYPTED | SIZES_BEHIND) != 0 || !(sizes_agree || are_behind)
+        {
             return Err(refused(format!("{:?} is described in two ways", member.name)));
         }
         member.start = member.header + HEADER + u64::from(name_length) + u64::from(extra_length);

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use entrepot_kit::{
-    Birth, BlobSource, Body, Change, Error, PackageState, Precondition, Publish, Repository, Result, StageSpec, Staged, VersionState,
-};
+use entrepot_kit::{Birth, BlobSource, Body, Change, Error, PackageState, Precondition, Publish, Repository, Result, StageSpec, Staged, VersionState};
 use http::StatusCode;
 
 use super::form::Uploaded;
@@ -105,9 +103,7 @@ async fn plan(repository: &Repository<Publish>, upload: &Upload, beside: &[(&'st
         if let Some(namespace) = &upload.namespace {
             document.set_namespace(namespace);
         }
-        change = change
-            .only_if(Precondition::VersionNew { package: project.to_owned(), version: version.clone() })
-            .begin(document.birth(project)?);
+        change = change.only_if(Precondition::VersionNew { package: project.to_owned(), version: version.clone() }).begin(document.birth(project)?);
     } else {
         change = change.only_if(Precondition::VersionLive { package: project.to_owned(), version: version.clone() });
     }
@@ -155,10 +151,10 @@ fn check_status(project: &str, document: &Project) -> Result<()> {
     let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     match status {
         Status::Active | Status::Deprecated => Ok(()),
-        Status::Archived => Err(Error::forbidden(format!("the project {project:?} is archived and takes no uploads{because}")).with_reason("The project is archived and takes no uploads")),
-        Status::Quarantined => {
-            Err(Error::forbidden(format!("the project {project:?} is quarantined and takes no uploads{because}")).with_reason("The project is quarantined and takes no uploads"))
-        }
+        Status::Archived => Err(Error::forbidden(format!("the project {project:?} is archived and takes no uploads{because}"))
+            .with_reason("The project is archived and takes no uploads")),
+        Status::Quarantined => Err(Error::forbidden(format!("the project {project:?} is quarantined and takes no uploads{because}"))
+            .with_reason("The project is quarantined and takes no uploads")),
     }
 }
 

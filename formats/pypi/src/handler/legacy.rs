@@ -152,8 +152,7 @@ fn information(project: &str, version: &str, metadata: &Map<String, Value>, file
         info.insert(key.to_owned(), metadata.get(header).cloned().unwrap_or(absent));
     }
     let urls = metadata.get("project_url").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    let urls: Map<String, Value> =
-        urls.filter_map(|line| line.split_once(',')).map(|(label, url)| (label.trim().to_owned(), url.trim().into())).collect();
+    let urls: Map<String, Value> = urls.filter_map(|line| line.split_once(',')).map(|(label, url)| (label.trim().to_owned(), url.trim().into())).collect();
     info.insert(String::from("project_urls"), if urls.is_empty() { Value::Null } else { urls.into() });
     let is_yanked = Files::is_yanked(files);
     let reason = files.iter().find_map(|record| record.file.yanked.as_deref()).filter(|reason| is_yanked && !reason.is_empty());

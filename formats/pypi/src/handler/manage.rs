@@ -228,7 +228,9 @@ pub(crate) fn set_status(repository: Repository<Manage>, request: Request) -> An
         let wanted: Value = body(request.body).await?;
         let text = |key: &str| wanted.get(key).and_then(Value::as_str);
         let status = text("status").and_then(Status::parse).ok_or_else(|| {
-            Error::bad_request("say {\"status\": \"…\", \"reason\": \"…\"}: a status is one of active, archived, deprecated, quarantined; the reason may be left out")
+            Error::bad_request(
+                "say {\"status\": \"…\", \"reason\": \"…\"}: a status is one of active, archived, deprecated, quarantined; the reason may be left out",
+            )
         })?;
         let reason = reason(text("reason").unwrap_or_default())?;
         for _ in 0..ATTEMPTS {

@@ -126,13 +126,7 @@ fn shows_metadata(file: &Uploaded, metadata: &Metadata) -> bool {
 }
 
 /// What pages say of the file.
-fn record(
-    repository: &Repository<Publish>,
-    file: &Uploaded,
-    metadata: &Metadata,
-    shown: Option<&[u8]>,
-    digests: Map<String, serde_json::Value>,
-) -> FileRecord {
+fn record(repository: &Repository<Publish>, file: &Uploaded, metadata: &Metadata, shown: Option<&[u8]>, digests: Map<String, serde_json::Value>) -> FileRecord {
     let core_metadata = shown.map_or(CoreMetadata::None, |bytes| CoreMetadata::sha256(Sha256Digest::of(bytes).hex()));
     let page = PageFile {
         core_metadata,

@@ -54,7 +54,12 @@ async fn files_are_fragments_by_their_data(catalog: Catalog) {
         row
     };
     publish(&catalog, &repo, "a", "1.0.0").await;
-    let births = vec![with_data("files/a/z", "z", "{1}"), with_data("files/a/b", "b", "{2}"), with_data("files/a/b.metadata", "m", ""), with_data("files/ab/c", "c", "{3}")];
+    let births = vec![
+        with_data("files/a/z", "z", "{1}"),
+        with_data("files/a/b", "b", "{2}"),
+        with_data("files/a/b.metadata", "m", ""),
+        with_data("files/ab/c", "c", "{3}"),
+    ];
     catalog.commit(Commit { births, ..commit(&repo, "upload") }).await.expect("uploaded");
     let births = vec![with_data("files/a/b", "b", "{2, yanked}")];
     catalog.commit(Commit { births, ..commit(&repo, "yank") }).await.expect("yanked");
