@@ -30,7 +30,10 @@ impl Reader {
         if package == ALL_PACKAGES {
             return self.hosted_names(repo, at).await.map(Some);
         }
-        Ok(self.engine.catalog.records(repo.id(), package, kind, at).await?)
+        Ok(match repo.format.fragment_folder(package, kind) {
+            Some(folder) => self.engine.catalog.file_records(repo.id(), package, &folder, at).await?,
+            None => self.engine.catalog.records(repo.id(), package, kind, at).await?,
+        })
     }
 
     /// The names of all packages.

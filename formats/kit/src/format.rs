@@ -46,6 +46,13 @@ pub trait Format: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// The folder whose files are what an index document of a hosted package is made of, where a version has many files: the `data` of
+    /// each file is its fragment, named by the rest of its path; files without `data` are passed over. `None`: the fragments are those
+    /// of the versions.
+    fn fragment_folder(&self, _package: &str, _fragments: &str) -> Option<String> {
+        None
+    }
+
     /// The package that a path belongs to: what name rules, ownership and policies look at. Formats without packages let
     /// the path stand for itself.
     fn package_of(&self, _path: &str) -> Option<String> {

@@ -33,6 +33,24 @@ pub fn key(text: &str) -> String {
     version.with_release(release).to_string()
 }
 
+/// The spellings in which a version may be known already, its own first: with fewer and more zeros at the end of the release.
+#[must_use]
+pub fn spellings(normal: &str) -> Vec<String> {
+    const MOST_ZEROS: usize = 4;
+    let mut spellings = vec![normal.to_owned()];
+    let Some(version) = parse(normal) else { return spellings };
+    let release = version.release();
+    let end = release.iter().rposition(|number| *number != 0).map_or(1, |last| last + 1);
+    for length in end..=(end + MOST_ZEROS).max(release.len()).min(end + 16) {
+        let padded: Vec<u64> = release.iter().copied().take(end).chain(std::iter::repeat(0)).take(length).collect();
+        let spelling = version.clone().with_release(padded).to_string();
+        if !spellings.contains(&spelling) {
+            spellings.push(spelling);
+        }
+    }
+    spellings
+}
+
 /// Whether two texts are one version.
 #[must_use]
 pub fn same(one: &str, other: &str) -> bool {
@@ -154,6 +172,13 @@ mod tests {
         assert_eq!(normalise("v1.0.0-RC.1"), "1.0.0rc1");
         assert_eq!(normalise("2004d-legacy"), "2004d-legacy");
         assert_eq!(distinct(["1.0.0", "odd", "0.9", "1.0", "2.0b", "odd", ""]), ["odd", "0.9", "1.0.0", "2.0b"]);
+    }
+
+    #[test]
+    fn zeros_at_the_end_are_other_spellings() {
+        assert_eq!(super::spellings("1.0.post1"), ["1.0.post1", "1.post1", "1.0.0.post1", "1.0.0.0.post1", "1.0.0.0.0.post1"]);
+        assert_eq!(super::spellings("odd"), ["odd"]);
+        assert!(super::spellings("0").contains(&String::from("0.0.0")));
     }
 
     #[test]
