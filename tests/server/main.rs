@@ -12,6 +12,7 @@ mod oci;
 mod oci_proxy;
 mod operations;
 mod proxy;
+mod pypi;
 #[path = "../support/raw.rs"]
 mod raw;
 mod registry;

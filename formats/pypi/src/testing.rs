@@ -7,7 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use entrepot_kit::Sha256Digest;
+use entrepot_kit::conformance::{Ask, Reply, Specimen, Variant};
 use flate2::{Compression, Crc};
+use http::{Method, StatusCode};
+use serde_json::Value;
 
 /// A ZIP archive, piece by piece; also of kinds that no tool makes.
 #[derive(Default)]
@@ -372,7 +375,7 @@ impl Form {
 
 /// An attestation in the form of PEP 740 about a file. Nobody signed it.
 #[must_use]
-pub fn attestation(filename: &str, sha256: &str) -> serde_json::Value {
+pub fn attestation(filename: &str, sha256: &str) -> Value {
     use base64::engine::general_purpose::STANDARD;
     let statement = serde_json::json!({
         "_type": "https://in-toto.io/Statement/v1",
@@ -385,4 +388,110 @@ pub fn attestation(filename: &str, sha256: &str) -> serde_json::Value {
         "verification_material": {"certificate": STANDARD.encode("certificate"), "transparency_entries": [{"logIndex": "1"}]},
         "envelope": {"statement": STANDARD.encode(statement.to_string()), "signature": STANDARD.encode("signature")},
     })
+}
+
+/// The request by which a form is uploaded.
+#[must_use]
+pub fn upload(form: &Form) -> Ask {
+    Ask { body: form.body(), ..Ask::new(Method::POST, "") }.with("Content-Type", Form::content_type())
+}
+
+/// The format's part of the conformance suite.
+pub struct PypiSpecimen;
+
+impl Specimen for PypiSpecimen {
+    fn format(&self) -> &'static str {
+        crate::ID
+    }
+
+    fn publish(&self, name: &str, version: &str, filling: &str) -> Vec<Ask> {
+        vec![upload(&Form::wheel(&Wheel::new(name, version, filling)))]
+    }
+
+    fn file(&self, name: &str, version: &str, filling: &str) -> Bytes {
+        Wheel::new(name, version, filling).build().into()
+    }
+
+    fn file_path(&self, name: &str, version: &str) -> String {
+        format!("files/{name}/{}", Wheel::new(name, version, "").filename())
+    }
+
+    fn indexes(&self, name: &str) -> Vec<Variant> {
+        let accept = [None, Some("application/vnd.pypi.simple.v1+json"), Some("application/vnd.pypi.simple.v1+html")];
+        accept.into_iter().map(|accept| Variant { path: format!("simple/{name}/"), accept }).collect()
+    }
+
+    /// The number of the last change is each repository's own.
+    fn comparable(&self, index: &[u8]) -> Vec<u8> {
+        let Ok(mut index) = serde_json::from_slice::<Value>(index) else { return index.to_vec() };
+        if let Some(meta) = index.get_mut("meta").and_then(Value::as_object_mut) {
+            meta.remove("_last-serial");
+        }
+        index.to_string().into_bytes()
+    }
+
+    fn remove(&self, name: &str, _changed: u64) -> Vec<Ask> {
+        vec![Ask::new(Method::DELETE, format!("manage/{name}"))]
+    }
+
+    /// What upload tools know from Python's own index.
+    fn republish(&self) -> StatusCode {
+        StatusCode::BAD_REQUEST
+    }
+
+    fn hostile(&self) -> Vec<Ask> {
+        let name = "conform-hostile";
+        let wheel = Wheel::new(name, "3.0.0", "x");
+        let honest = Form::wheel(&wheel);
+        let named = |filename: &str| Form { content: Some((filename.to_owned(), wheel.build())), ..honest.clone() };
+        let of = |wheel: &Wheel| Form::wheel(wheel);
+        let (source, archive) = sdist(name, "3.0.0", "x");
+        let escaping =
+            Tar::new().file("conform_hostile-3.0.0/PKG-INFO", b"Metadata-Version: 2.1\nName: conform-hostile\nVersion: 3.0.0\n").file("../evil", b"x");
+        let mut asks: Vec<Ask> = [
+            named("../conform_hostile-3.0.0-py3-none-any.whl"),
+            named("conform_hostile-3.0.0-py3-none-any.egg"),
+            named("conform_hostile-3.0.0-x-py3-none-any.whl"),
+            named("conform_hostile-3.0.1-py3-none-any.whl"),
+            named("other-3.0.0-py3-none-any.whl"),
+            named(""),
+            of(&wheel.clone().file("../evil.py", b"x")),
+            of(&wheel.clone().file("/etc/passwd", b"x")),
+            of(&Wheel { record: Some(String::from("conform_hostile/__init__.py,sha256=x,1\n")), ..wheel.clone() }),
+            of(&Wheel { metadata: Some(String::from("Metadata-Version: 2.1\nName: other\nVersion: 3.0.0\n")), ..wheel.clone() }),
+            Form { content: Some((wheel.filename(), [wheel.build(), wheel.build()].concat())), ..honest.clone() }.with("sha256_digest", ""),
+            Form::upload(name, "3.0.0", &source, &escaping.finish()),
+            Form::upload(name, "3.0.0", &source, b"no archive"),
+            Form::upload("other", "3.0.0", &source, &archive),
+            honest.clone().with("sha256_digest", &"0".repeat(64)),
+            honest.clone().with("md5_digest", &"0".repeat(32)),
+            honest.clone().with("blake2_256_digest", &"0".repeat(64)),
+            honest.clone().with("version", "3.0.1"),
+            honest.clone().with("filetype", "sdist"),
+            honest.clone().with("requires_python", ">=3.12"),
+            honest.clone().with(":action", "doc_upload"),
+            honest.clone().with(":action", "nonsense"),
+            honest.clone().with("attestations", "[{}]"),
+            Form { content: None, ..honest.clone() },
+            Form { after: honest.fields.clone(), content: None, fields: Vec::new() },
+        ]
+        .iter()
+        .map(upload)
+        .collect();
+        let body = honest.body();
+        asks.push(Ask { body: body.slice(..body.len() / 2), ..upload(&honest) });
+        asks.push(Ask { body, ..Ask::new(Method::POST, "") }.with("Content-Type", "multipart/form-data"));
+        asks.push(Ask { body: "{}".into(), ..Ask::new(Method::POST, "legacy/") }.with("Content-Type", "application/json"));
+        asks.push(Ask::put(format!("manage/{name}/status"), "{\"status\": \"evil\"}"));
+        asks.push(Ask::new(Method::POST, format!("manage/{name}/9.9/yank")));
+        asks.push(Ask::new(Method::DELETE, format!("manage/{name}/9.9")));
+        asks
+    }
+
+    fn check_error(&self, reply: &Reply) -> Result<(), String> {
+        if !reply.header("content-type").starts_with("text/plain") || reply.body.is_empty() {
+            return Err(String::from("upload tools and installers print a text"));
+        }
+        Ok(())
+    }
 }
