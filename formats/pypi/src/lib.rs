@@ -5,14 +5,16 @@
 //! (`.metadata`) and its attestations (`.provenance`). The name of a file that was deleted is kept at `deleted/{project}/{filename}`.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{BaseUrl, Error, Format, Result, RouteTable, Snippet};
+use entrepot_kit::{BaseUrl, Error, Format, Located, ReadSeek, Records, Result, RouteTable, Snippet, UpstreamIndex, UpstreamPath};
 
 pub mod archive;
 mod attestation;
 pub mod filename;
 mod handler;
+pub mod merge;
 pub mod metadata;
 mod multipart;
 pub mod name;
@@ -20,6 +22,7 @@ pub mod page;
 pub mod route;
 mod settings;
 pub mod testing;
+mod upstream;
 pub mod version;
 
 /// The identifier of the format.
@@ -44,6 +47,34 @@ impl Format for Pypi {
 
     fn package_of(&self, path: &str) -> Option<String> {
         name::FilePath::parse(path).map(|path| path.project.to_owned())
+    }
+
+    fn classify(&self, path: &str) -> UpstreamPath {
+        upstream::classify(path)
+    }
+
+    fn upstream_index(&self, package: &str) -> Option<UpstreamIndex> {
+        upstream::index(package)
+    }
+
+    fn upstream_records(&self, package: &str, document: &Bytes, _fragments: &'static str) -> Result<Records> {
+        upstream::records(package, document)
+    }
+
+    fn upstream_serial(&self, document: &Bytes) -> Option<u64> {
+        page::read::serial(document)
+    }
+
+    fn locate(&self, path: &str, package: &str, document: &Bytes) -> Result<Option<Located>> {
+        upstream::locate(path, package, document)
+    }
+
+    fn extract(&self, path: &str, whole: &mut dyn ReadSeek) -> Result<Bytes> {
+        upstream::extract(path, whole)
+    }
+
+    fn merge(&self, parts: &[Arc<Records>]) -> Records {
+        merge::merge(parts)
     }
 
     fn version_order(&self, one: &str, other: &str) -> Ordering {

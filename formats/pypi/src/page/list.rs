@@ -1,11 +1,35 @@
 //! The list of projects.
 
-use entrepot_kit::{Error, Result};
+use entrepot_kit::{BaseUrl, Error, Records, Result};
 use serde::Serialize;
 
 use super::API_VERSION;
 use super::html::escape;
 use crate::name::normalise;
+
+/// The names that records of [`entrepot_kit::ALL_PACKAGES`] have, in their order and each once.
+fn names(records: &Records) -> Vec<&str> {
+    let mut names: Vec<&str> = records.versions.iter().map(|record| record.version.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The list in JSON, of the records of all packages.
+///
+/// # Errors
+/// 500 when it cannot be written.
+pub fn render_projects_json(records: &Records, _base: &BaseUrl, _variant: &str) -> Result<Vec<u8>> {
+    render_list_json(names(records))
+}
+
+/// The list in HTML, of the records of all packages.
+///
+/// # Errors
+/// None.
+pub fn render_projects_html(records: &Records, _base: &BaseUrl, _variant: &str) -> Result<Vec<u8>> {
+    Ok(render_list_html(names(records)))
+}
 
 /// The list in JSON.
 ///

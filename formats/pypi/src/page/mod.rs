@@ -13,7 +13,7 @@ mod render;
 
 pub use file::{CoreMetadata, FileRecord, PageFile};
 pub use html::escape;
-pub use list::{render_list_html, render_list_json};
+pub use list::{render_list_html, render_list_json, render_projects_html, render_projects_json};
 pub use negotiate::{Form, negotiate};
 pub use render::{ProjectDocument, Status, render_html, render_json, variant_with_namespaces};
 

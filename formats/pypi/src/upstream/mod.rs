@@ -42,18 +42,18 @@ fn is_wheel(filename: &str) -> bool {
 
 /// What this repository says of a file of an upstream's page.
 fn ours(project: &str, file: PageFile) -> FileRecord {
-    let said = version::of_filename(project, &file.filename);
+    let said = version::of_filename(project, &file.filename).map(version::normalise);
     let core_metadata = match file.core_metadata {
         CoreMetadata::None if is_wheel(&file.filename) => CoreMetadata::Unhashed,
         said => said,
     };
     let attested = file.provenance.is_some();
     let file = PageFile { url: file_url(project, &file.filename), core_metadata, provenance: None, ..file };
-    let file = match said {
+    let file = match &said {
         Some(version) if attested => file.with_provenance(project, version),
         _ => file,
     };
-    FileRecord { file, version: said.map(version::normalise).unwrap_or_default(), ..FileRecord::default() }
+    FileRecord { file, version: said.unwrap_or_default(), ..FileRecord::default() }
 }
 
 /// The records of an upstream's page, or of its list of projects.

@@ -114,7 +114,7 @@ fn find(filename: &str, directory: &[u8]) -> Result<Member> {
         let [of_name, of_extra, of_comment] = lengths.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         let path = directory.get(at + ENTRY..at + ENTRY + of_name).ok_or_else(|| broken("its directory is cut off"))?;
         let folder = path.strip_suffix(b".dist-info/METADATA").and_then(|folder| std::str::from_utf8(folder).ok());
-        let is_ours = folder.and_then(|folder| folder.split_once('-')).is_some_and(|(of, at)| normalise(of) == name && same(at, version));
+        let is_ours = folder.and_then(|folder| folder.rsplit_once('-')).is_some_and(|(of, at)| normalise(of) == name && same(at, version));
         if is_ours {
             let member = Member {
                 header: number(directory, at + 42, 4)?,
