@@ -412,6 +412,7 @@ mod self_test {
         upstream.answer("/cut", Reply::bytes("hello").cut_after(2));
         upstream.answer("/chunked", Reply::bytes("hello").chunked().paced(3, Duration::from_millis(1)));
         upstream.answer("/gzip", Reply::bytes("hello").gzip());
+        upstream.answer("/ranged", Reply::bytes("hello").ranged());
         for (request, expected) in [
             ("GET /a HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nETag: \"1\"\r\nContent-Length: 5\r\n\r\nhello"),
             ("HEAD /a HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nETag: \"1\"\r\nContent-Length: 5\r\n\r\n"),
@@ -422,6 +423,9 @@ mod self_test {
             ("GET /bad HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nContent-Length: 9\r\n\r\nshort"),
             ("GET /cut HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nContent-Length: 5\r\n\r\nhe"),
             ("GET /chunked HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"),
+            ("GET /ranged HTTP/1.1\r\nRange: bytes=1-2\r\n\r\n", "HTTP/1.1 206 scripted\r\nContent-Range: bytes 1-2/5\r\nContent-Length: 2\r\n\r\nel"),
+            ("GET /ranged HTTP/1.1\r\nRange: bytes=-9\r\n\r\n", "HTTP/1.1 206 scripted\r\nContent-Range: bytes 0-4/5\r\nContent-Length: 5\r\n\r\nhello"),
+            ("GET /ranged HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nContent-Length: 5\r\n\r\nhello"),
             ("GET /none HTTP/1.1\r\n\r\n", "HTTP/1.1 404 scripted\r\nContent-Length: 11\r\n\r\nstatus 404\n"),
         ] {
             assert_eq!(ask(&upstream, request).await, expected, "{request}");

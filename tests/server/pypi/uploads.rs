@@ -133,7 +133,8 @@ async fn old_actions_are_gone_and_strangers_stay_out() {
 async fn sixteen_clients_upload_the_same_file_and_there_is_one_truth() {
     let house = house().await;
     let wheel = Wheel::new("foo", "1.0", "x");
-    let replies = join_all((0..16).map(|_| send(&house, &Form::wheel(&wheel)))).await;
+    let form = Form::wheel(&wheel);
+    let replies = join_all((0..16).map(|_| send(&house, &form))).await;
     assert!(replies.iter().all(|reply| reply.status == StatusCode::OK), "{:?}", replies.iter().map(|reply| reply.text()).collect::<Vec<_>>());
     assert_eq!(files(&house, "foo").await, [wheel.filename()]);
     assert_eq!(house.head("alpha/pypi"), 1, "one of them made the revision");

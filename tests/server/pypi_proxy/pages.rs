@@ -18,14 +18,14 @@ async fn a_page_in_json_is_shown_as_ours_with_all_it_says() {
             "provenance": "https://files.example/p" }),
     );
     let source = file("acme_foo-1.0.tar.gz", "../../packages/acme_foo-1.0.tar.gz", b"source", json!({ "gpg-sig": true }));
-    let odd = file("Acme Foo-old.win32.exe", "x.exe", b"odd", json!({}));
+    let odd = file("acme.foo-old (1).exe", "x.exe", b"odd", json!({}));
     let answer = page("acme.foo", 7, &[wheel, source, odd]);
     mirror.upstream.answer("/simple/acme-foo/", answer);
     let reply = mirror.page("acme-foo").await;
     assert_eq!((reply.status, reply.header("content-type"), reply.header("x-artifact-source")), (StatusCode::OK, JSON, "remote"), "{}", reply.text());
     let shown = reply.json();
     assert_eq!(shown["meta"], json!({ "api-version": "1.4" }));
-    assert_eq!((&shown["name"], &shown["versions"], &shown["project-status"]["status"]), (&json!("acme-foo"), &json!(["old", "1.0"]), &json!("active")));
+    assert_eq!((&shown["name"], &shown["versions"], &shown["project-status"]["status"]), (&json!("acme-foo"), &json!(["old (1)", "1.0"]), &json!("active")));
     assert_eq!(
         shown["files"][0],
         json!({ "filename": "acme_foo-1.0-py3-none-any.whl", "url": "../../files/acme-foo/acme_foo-1.0-py3-none-any.whl", "hashes": { "sha256": sha256(b"wheel") },
@@ -34,7 +34,7 @@ async fn a_page_in_json_is_shown_as_ours_with_all_it_says() {
             "provenance": format!("http://{}/alpha/mirror/integrity/acme-foo/1.0/acme_foo-1.0-py3-none-any.whl/provenance", mirror.house.host) })
     );
     assert_eq!((&shown["files"][1]["gpg-sig"], &shown["files"][1]["core-metadata"]), (&json!(true), &json!(false)));
-    assert_eq!(shown["files"][2]["url"], "../../files/acme-foo/Acme%20Foo-old.win32.exe");
+    assert_eq!(shown["files"][2]["url"], "../../files/acme-foo/acme.foo-old%20%281%29.exe");
     let html = mirror.house.call(Call::get("/alpha/mirror/simple/acme-foo/").with("Accept", HTML)).await;
     assert_eq!((html.status, html.header("content-type"), html.header("x-artifact-source")), (StatusCode::OK, HTML, "cache"));
     assert!(html.text().contains("data-yanked=\"bad &lt;build&gt;\""), "{}", html.text());
