@@ -13,6 +13,7 @@ mod oci_proxy;
 mod operations;
 mod proxy;
 mod pypi;
+mod pypi_proxy;
 #[path = "../support/raw.rs"]
 mod raw;
 mod registry;
