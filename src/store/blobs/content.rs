@@ -30,11 +30,15 @@ impl Content for Inline {
         Some(self.0.len() as u64)
     }
 
-    async fn stream(&self, range: Option<Range<u64>>) -> Result<ByteStream> {
+    fn bytes(&self, range: Range<u64>) -> Option<Bytes> {
         let size = self.0.len();
         let clamp = |at: u64| usize::try_from(at).map_or(size, |at| at.min(size));
-        let (start, end) = range.map_or((0, size), |range| (clamp(range.start), clamp(range.end)));
-        let bytes = self.0.slice(start..end.max(start));
+        let (start, end) = (clamp(range.start), clamp(range.end));
+        Some(self.0.slice(start..end.max(start)))
+    }
+
+    async fn stream(&self, range: Option<Range<u64>>) -> Result<ByteStream> {
+        let bytes = range.map_or_else(|| Some(self.0.clone()), |range| self.bytes(range)).unwrap_or_default();
         Ok(Box::pin(futures::stream::iter((!bytes.is_empty()).then_some(Ok(bytes)))))
     }
 
