@@ -22,12 +22,14 @@ use bytes::Bytes;
 use entrepot_kit::Source;
 use futures::StreamExt as _;
 use prometheus_client::metrics::counter::Counter;
+use tracing::Level;
 
 use crate::access::without_tokens;
 use crate::http::Server;
 use crate::http::client::{Client, request_id};
 use crate::http::ending::Connection;
 use crate::http::recent::{self, Again, Asked};
+use crate::log;
 use crate::metrics::{About, Metrics};
 
 /// The status in log and figures of a request whose client left before there was an answer.
@@ -180,38 +182,36 @@ impl Line {
     }
 
     fn write(&self) {
-        /// The same fields on two levels.
-        macro_rules! event {
-            ($level:ident, $told:ident, $path:ident) => {
-                tracing::$level!(
-                    target: "entrepot::http",
-                    request_id = self.request_id,
-                    method = %self.method,
-                    path = &*$path,
-                    route = $told.route,
-                    status = self.status,
-                    bytes = self.sent,
-                    received = self.received.get(),
-                    milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    principal = $told.principal,
-                    remote = self.remote.map(tracing::field::display),
-                    source = $told.source.map(Source::name),
-                    whole = self.whole,
-                )
-            };
-        }
         let told = self.told.borrow();
+        // Machines ask for these every few seconds.
+        let level = if told.route == "health" && self.status < 400 { Level::DEBUG } else { Level::INFO };
+        let wanted = match level {
+            Level::DEBUG => tracing::enabled!(target: log::TARGET, Level::DEBUG),
+            _ => tracing::enabled!(target: log::TARGET, Level::INFO),
+        };
+        if !wanted {
+            return;
+        }
         let path = match &told.template {
             Some(template) => Cow::Borrowed(&**template),
             None if self.uri.path().starts_with(PAGES) => Cow::Borrowed(PAGES),
             None => without_tokens(self.uri.path()),
         };
-        // Machines ask for these every few seconds.
-        if told.route == "health" && self.status < 400 {
-            event!(debug, told, path);
-        } else {
-            event!(info, told, path);
-        }
+        let request = log::Request {
+            request_id: &self.request_id,
+            method: self.method.as_str(),
+            path: &path,
+            route: told.route,
+            status: self.status,
+            bytes: self.sent,
+            received: self.received.get(),
+            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            principal: &told.principal,
+            remote: self.remote,
+            source: told.source.map(Source::name),
+            whole: self.whole,
+        };
+        log::write(level, &request);
     }
 }
 

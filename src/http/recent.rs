@@ -18,6 +18,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use entrepot_kit::{Kind, ResponseBody, Source, Timestamp};
+use foldhash::fast::RandomState;
 
 use crate::http::observe::Told;
 use crate::registry::{Engine, Repo, Table, Use};
@@ -50,7 +51,7 @@ thread_local! {
 #[derive(Default)]
 struct Recent {
     began: Timestamp,
-    answers: HashMap<Box<[u8]>, Rc<Given>>,
+    answers: HashMap<Box<[u8]>, Rc<Given>, RandomState>,
     bytes: usize,
     /// The question in hand.
     question: Vec<u8>,
