@@ -87,6 +87,8 @@ impl MadeOf {
 /// What makes an answer one that can be given again.
 pub(crate) struct Again {
     pub(crate) made_of: MadeOf,
+    /// It is an index document, which is in memory.
+    pub(crate) is_document: bool,
     pub(crate) used: Option<Use>,
 }
 
@@ -115,6 +117,10 @@ pub(crate) struct Given {
 impl Given {
     /// The answer for who asks now, and its use written down.
     pub(crate) fn give(&self, engine: &Engine) -> HttpResponse<BoxBody> {
+        engine.metrics.repeated.inc();
+        if self.again.is_document {
+            engine.metrics.document_hits.inc();
+        }
         if let Some(used) = &self.again.used {
             engine.note_use(used);
         }

@@ -279,7 +279,8 @@ impl Incoming<'_> {
             engine.note_use(used);
         }
         if route.handler.action() == Action::Read && is_of_records(view.repo.kind(), known.source, &response.body) {
-            tell(request, |told| told.again = Some(Again { made_of, used }));
+            let is_document = matches!(response.body, ResponseBody::Document(_));
+            tell(request, |told| told.again = Some(Again { made_of, is_document, used }));
         }
         answer(response, &asked, &*format).await
     }

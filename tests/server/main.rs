@@ -14,6 +14,7 @@ mod operations;
 mod proxy;
 #[path = "../support/raw.rs"]
 mod raw;
+mod recent;
 mod registry;
 #[path = "../support/relay.rs"]
 mod relay;
