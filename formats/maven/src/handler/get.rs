@@ -1,0 +1,182 @@
+//! `GET`: files, and what is made of them: checksums, metadata, lists.
+
+use std::sync::Arc;
+
+use entrepot_kit::route::Answer;
+use entrepot_kit::{
+    ALL_PACKAGES, Algorithm, BaseUrl, Document, Error, File, Hasher, Index, Kind, Read, Records, Repository, Request, Response, Result, blocking,
+};
+use http::{HeaderName, StatusCode};
+
+use super::{listing, media};
+use crate::coordinates::{Build, Coordinates, METADATA, PREFIXES, Place, package_of_folder, place, snapshot_of_folder};
+use crate::index::{SNAPSHOT, VERSIONS, XML, builds, render, render_snapshot, snapshot_variant};
+
+/// The headers by which clients save themselves the requests for checksum files.
+const HEADERS: [(HeaderName, Algorithm); 4] = [
+    (HeaderName::from_static("x-checksum-md5"), Algorithm::Md5),
+    (HeaderName::from_static("x-checksum-sha1"), Algorithm::Sha1),
+    (HeaderName::from_static("x-checksum-sha256"), Algorithm::Sha256),
+    (HeaderName::from_static("x-checksum-sha512"), Algorithm::Sha512),
+];
+
+/// What a path leads to.
+enum Found {
+    File(File),
+    Document(Arc<Document>),
+}
+
+/// Answers with what the path leads to.
+pub(crate) fn get(repository: Repository<Read>, request: Request) -> Answer {
+    Box::pin(async move {
+        let path = request.path.joined();
+        if request.path.trailing_slash() {
+            return listing::get(&repository, request, &path).await;
+        }
+        if let Place::Checksum { of, algorithm } = place(&path) {
+            let found = find(&repository, of).await?.ok_or_else(|| missing(&path))?;
+            let digest = match found {
+                Found::File(file) => digest_of(&repository, of, file, algorithm).await?,
+                Found::Document(document) => hash(&document.body, algorithm),
+            };
+            return Ok(Response::bytes(StatusCode::OK, "text/plain; charset=utf-8", digest));
+        }
+        match find(&repository, &path).await?.ok_or_else(|| missing(&path))? {
+            Found::File(mut file) => {
+                file.entry.content_type.get_or_insert_with(|| media::by_name(&path).to_owned());
+                let digests: Vec<Option<String>> = HEADERS.iter().map(|(_, algorithm)| known(&file, *algorithm)).collect();
+                let response = Response::file(file);
+                Ok(HEADERS.into_iter().zip(digests).fold(response, |response, ((header, _), digest)| match digest {
+                    Some(digest) => response.with_header(header, &digest),
+                    None => response,
+                }))
+            }
+            Found::Document(document) => {
+                let (md5, sha1) = (hash(&document.body, Algorithm::Md5), hash(&document.body, Algorithm::Sha1));
+                let [(md5_header, _), (sha1_header, _), ..] = HEADERS;
+                Ok(Response::document(document).with_header(md5_header, &md5).with_header(sha1_header, &sha1))
+            }
+        }
+    })
+}
+
+fn missing(path: &str) -> Error {
+    Error::not_found(format!("there is no file {path:?} in this repository"))
+}
+
+async fn find(repository: &Repository<Read>, path: &str) -> Result<Option<Found>> {
+    match place(path) {
+        Place::Own | Place::Checksum { .. } => Ok(None),
+        Place::Metadata { folder } => metadata(repository, folder).await,
+        // Of some members only it would keep clients from asking for what the others have.
+        Place::Prefixes if repository.kind() == Kind::Group => Ok(None),
+        Place::Prefixes if repository.kind() == Kind::Hosted => {
+            let index = Index { package: ALL_PACKAGES, variant: PREFIXES, fragments: VERSIONS, content_type: "text/plain", render: render_prefixes };
+            Ok(repository.document(index).await?.map(Found::Document))
+        }
+        Place::Catalog | Place::Prefixes | Place::Other => Ok(repository.entry(path).await?.map(Found::File)),
+        Place::Artifact(coordinates) => artifact(repository, path, &coordinates).await,
+    }
+}
+
+/// Metadata of a snapshot from its builds, or as its upstream has it; any other from the records.
+async fn metadata(repository: &Repository<Read>, folder: &str) -> Result<Option<Found>> {
+    let some = |document: Option<Arc<Document>>| document.filter(|document| !document.body.is_empty()).map(Found::Document);
+    if let Some((package, version)) = snapshot_of_folder(folder) {
+        if repository.kind() != Kind::Proxy {
+            let variant = snapshot_variant(version);
+            let index = Index { package: &package, variant: &variant, fragments: SNAPSHOT, content_type: XML, render: render_snapshot };
+            if let Some(found) = some(repository.document(index).await?) {
+                return Ok(Some(found));
+            }
+        }
+        return Ok(repository.entry(&format!("{folder}/{METADATA}")).await?.map(Found::File));
+    }
+    let Some(package) = package_of_folder(folder) else { return Ok(None) };
+    let index = Index { package: &package, variant: "metadata", fragments: VERSIONS, content_type: XML, render };
+    Ok(some(repository.document(index).await?))
+}
+
+/// A file; of a snapshot that was asked for by its plain name the newest build, where there is no such file.
+async fn artifact(repository: &Repository<Read>, path: &str, coordinates: &Coordinates<'_>) -> Result<Option<Found>> {
+    let found = repository.entry(path).await?;
+    if coordinates.build != Build::Plain {
+        return Ok(found.map(Found::File));
+    }
+    let found = match found {
+        None if repository.kind() != Kind::Proxy => newest(repository, coordinates).await?,
+        found => found,
+    };
+    Ok(found.map(|file| Found::File(File { mutable: true, ..file })))
+}
+
+async fn newest(repository: &Repository<Read>, coordinates: &Coordinates<'_>) -> Result<Option<File>> {
+    let package = coordinates.package();
+    let Some(records) = repository.records(&package, SNAPSHOT).await? else { return Ok(None) };
+    let Some(document) = builds(&records, coordinates.version)? else { return Ok(None) };
+    let Some(stamp) = document.newest(coordinates.classifier, coordinates.extension) else { return Ok(None) };
+    let base = coordinates.version.get(..coordinates.version.len().saturating_sub("SNAPSHOT".len())).unwrap_or_default();
+    let dash = if coordinates.classifier.is_empty() { "" } else { "-" };
+    let (folder, artifact) = (coordinates.folder(), coordinates.artifact);
+    repository.entry(&format!("{folder}/{artifact}-{base}{stamp}{dash}{}.{}", coordinates.classifier, coordinates.extension)).await
+}
+
+/// What all groups begin with, in the form that Maven 4 asks for.
+fn render_prefixes(records: &Records, _: &BaseUrl, _: &str) -> Result<Vec<u8>> {
+    let mut prefixes: Vec<String> = records
+        .versions
+        .iter()
+        .map(|record| {
+            let group = record.version.split(':').next().unwrap_or_default();
+            group.split('.').take(3).collect::<Vec<_>>().join("/")
+        })
+        .collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    let mut out = String::from("## repository-prefixes/2.0\n");
+    for prefix in prefixes {
+        out.push('/');
+        out.push_str(&prefix);
+        out.push('\n');
+    }
+    Ok(out.into_bytes())
+}
+
+fn hash(bytes: &[u8], algorithm: Algorithm) -> String {
+    let mut hasher = Hasher::new(&[algorithm]);
+    hasher.update(bytes);
+    hasher.finish().1.hex(algorithm).unwrap_or_default()
+}
+
+/// A digest that is known of a file.
+fn known(file: &File, algorithm: Algorithm) -> Option<String> {
+    match algorithm {
+        Algorithm::Sha256 => file.entry.digest.map(|digest| digest.hex()),
+        other => file.entry.digests.hex(other),
+    }
+}
+
+/// A digest of a file: what is known, or what its bytes give once they are all here.
+async fn digest_of(repository: &Repository<Read>, path: &str, file: File, algorithm: Algorithm) -> Result<String> {
+    if let Some(digest) = known(&file, algorithm) {
+        return Ok(digest);
+    }
+    let mut reader = file.content.reader().await?;
+    // What was on its way is here now, and most likely with its digests.
+    if let Some(digest) = repository.entry(path).await?.and_then(|file| known(&file, algorithm)) {
+        return Ok(digest);
+    }
+    blocking(move || {
+        let mut hasher = Hasher::new(&[algorithm]);
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let read = reader.read(&mut buffer).map_err(Error::internal)?;
+            match buffer.get(..read).filter(|bytes| !bytes.is_empty()) {
+                Some(bytes) => hasher.update(bytes),
+                None => break,
+            }
+        }
+        Ok(hasher.finish().1.hex(algorithm).unwrap_or_default())
+    })
+    .await
+}

@@ -1,0 +1,120 @@
+//! Pulling through: what the paths of another repository are, and what its metadata says.
+
+use bytes::Bytes;
+use entrepot_kit::path::{check_segments, encode_path};
+use entrepot_kit::{ALL_PACKAGES, CheckedDocument, Digests, Error, Records, Result, UpstreamDocument, UpstreamIndex, UpstreamPath, VersionRecord};
+
+use crate::coordinates::{Build, METADATA, Place, package_folder, package_of_folder, place, snapshot_of_folder};
+use crate::index::{LISTED, PackageDocument, VERSIONS};
+use crate::metadata::{LARGEST, Metadata, parse_time};
+
+const ACCEPT: &str = "application/xml, text/xml;q=0.9, */*;q=0.5";
+
+/// What an entry path is at an upstream. Checksums and lists of versions are made here.
+pub(crate) fn classify(path: &str) -> UpstreamPath {
+    let document = |accept| UpstreamPath::Document(UpstreamDocument { accept, limit: LARGEST, immutable: false, named_by: None, pages: 1 });
+    match place(path) {
+        Place::Artifact(coordinates) if coordinates.build == Build::Plain => UpstreamPath::Mutable,
+        Place::Artifact(_) => UpstreamPath::Immutable { expected: Digests::new() },
+        Place::Metadata { folder } if snapshot_of_folder(folder).is_some() => document(ACCEPT),
+        Place::Catalog => document(ACCEPT),
+        Place::Prefixes => document("text/plain"),
+        Place::Metadata { .. } | Place::Checksum { .. } | Place::Own => UpstreamPath::NotOurs,
+        Place::Other => UpstreamPath::Mutable,
+    }
+}
+
+/// Whether a document is what its path promises.
+pub(crate) fn check(path: &str, document: &Bytes) -> Result<CheckedDocument> {
+    let is_right = match place(path) {
+        Place::Metadata { .. } => {
+            return Metadata::parse(document).map(|_| CheckedDocument { content_type: Some(String::from(crate::index::XML)), ..CheckedDocument::default() });
+        }
+        Place::Catalog => memchr_text(document, "<archetype-catalog"),
+        Place::Prefixes => document.starts_with(b"## repository-prefixes/"),
+        _ => true,
+    };
+    if is_right { Ok(CheckedDocument::default()) } else { Err(Error::bad_gateway(format!("what the upstream sent for {path:?} is not that"))) }
+}
+
+fn memchr_text(document: &Bytes, text: &str) -> bool {
+    std::str::from_utf8(document).is_ok_and(|document| document.contains(text))
+}
+
+/// Where the metadata of a package is. Without a list of all packages: what clients are told to ask for is not known then.
+pub(crate) fn index(package: &str) -> Option<UpstreamIndex> {
+    let folder = package_folder(package);
+    if package == ALL_PACKAGES || check_segments(&folder).is_err() || package_of_folder(&folder).as_deref() != Some(package) {
+        return None;
+    }
+    Some(UpstreamIndex::whole(encode_path(&format!("{folder}/{METADATA}")), ACCEPT))
+}
+
+/// The records of an upstream's metadata.
+pub(crate) fn records(package: &str, document: &Bytes, fragments: &'static str) -> Result<Records> {
+    let found = Metadata::parse(document).map_err(|error| Error::bad_gateway(error.message().to_owned()))?;
+    let bytes = if fragments == VERSIONS { Bytes::from_static(LISTED) } else { Bytes::new() };
+    let modified = parse_time(&found.last_updated);
+    Ok(Records {
+        package: package.to_owned(),
+        document: PackageDocument { plugins: found.plugins }.to_text()?,
+        versions: found.versions.into_iter().map(|version| VersionRecord { version, published: None, bytes: bytes.clone() }).collect(),
+        modified,
+        ..Records::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, classify, index, records};
+    use crate::index::{SNAPSHOT, VERSIONS};
+    use bytes::Bytes;
+    use entrepot_kit::{ALL_PACKAGES, UpstreamPath};
+
+    #[test]
+    fn paths_are_told_apart() {
+        for (path, wanted) in [
+            ("a/b/1/b-1.jar", "immutable"),
+            ("a/b/1/b-1.jar.asc", "immutable"),
+            ("a/b/1-SNAPSHOT/b-1-20260101.000000-1.jar", "immutable"),
+            ("a/b/1-SNAPSHOT/b-1-SNAPSHOT.jar", "mutable"),
+            ("a/b/1-SNAPSHOT/maven-metadata.xml", "document"),
+            (".meta/prefixes.txt", "document"),
+            ("archetype-catalog.xml", "document"),
+            ("a/b/maven-metadata.xml", "not ours"),
+            ("a/b/1/b-1.jar.sha1", "not ours"),
+            (".checksums/a", "not ours"),
+            ("a/b/1/other", "mutable"),
+        ] {
+            let found = match classify(path) {
+                UpstreamPath::Immutable { .. } => "immutable",
+                UpstreamPath::Mutable => "mutable",
+                UpstreamPath::Document(_) => "document",
+                _ => "not ours",
+            };
+            assert_eq!(found, wanted, "{path}");
+        }
+    }
+
+    #[test]
+    fn indexes_are_metadata() {
+        assert_eq!(index("com.acme:my.lib").unwrap().path, "com/acme/my.lib/maven-metadata.xml");
+        assert_eq!(index("acme").unwrap().path, "acme/maven-metadata.xml");
+        for none in [ALL_PACKAGES, "..:x", "a:..", "a/b:c", "a:b:c", ""] {
+            assert_eq!(index(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn documents_are_looked_at() {
+        let html = Bytes::from_static(b"<html>Sign in</html>");
+        for path in [".meta/prefixes.txt", "archetype-catalog.xml", "a/b/1-SNAPSHOT/maven-metadata.xml"] {
+            assert!(check(path, &html).is_err(), "{path}");
+        }
+        assert!(check(".meta/prefixes.txt", &Bytes::from_static(b"## repository-prefixes/2.0\n/a\n")).is_ok());
+        assert!(records("a:b", &html, VERSIONS).is_err());
+        let document = Bytes::from_static(b"<metadata><versioning><versions><version>1</version></versions></versioning></metadata>");
+        assert_eq!(records("a:b", &document, VERSIONS).unwrap().versions[0].bytes, "1");
+        assert!(records("a:b", &document, SNAPSHOT).unwrap().versions[0].bytes.is_empty());
+    }
+}
