@@ -10,6 +10,7 @@ pub fn all() -> Vec<Arc<dyn Format>> {
     vec![
         Arc::new(entrepot_format_npm::Npm),
         Arc::new(entrepot_format_pypi::Pypi),
+        Arc::new(entrepot_format_maven::Maven),
         Arc::new(entrepot_format_generic::Generic),
         Arc::new(entrepot_format_oci::Oci),
     ]

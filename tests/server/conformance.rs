@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 use entrepot_format_generic::testing::GenericSpecimen;
+use entrepot_format_maven::testing::MavenSpecimen;
 use entrepot_format_npm::testing::NpmSpecimen;
 use entrepot_format_oci::Oci;
 use entrepot_format_pypi::testing::PypiSpecimen;
@@ -40,6 +41,11 @@ async fn oci_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pypi_conforms() {
     conforms(&PypiSpecimen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maven_conforms() {
+    conforms(&MavenSpecimen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

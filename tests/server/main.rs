@@ -8,6 +8,7 @@ mod conformance;
 mod history;
 mod house;
 mod housekeeping;
+mod maven;
 mod oci;
 mod oci_proxy;
 mod operations;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
+use crate::digest::Algorithm;
 use crate::error::{Error, Result};
 use crate::housekeeping::Holding;
 use crate::records::{Fragment, ReadSeek, Records};
 use crate::request::BaseUrl;
 use crate::route::RouteTable;
-use crate::upstream::{CheckedDocument, Located, Need, UpstreamIndex, UpstreamPath};
+use crate::upstream::{CheckedDocument, Located, Need, Sidecar, UpstreamIndex, UpstreamPath};
 
 /// How a person points a client at a repository: a title and the lines to paste.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -89,6 +90,24 @@ pub trait Format: Send + Sync + 'static {
     /// What is wrong with it: the page of a captive portal, other bytes than the path promises.
     fn check_upstream_document(&self, _path: &str, _content_type: Option<&str>, _document: &Bytes) -> Result<CheckedDocument> {
         Ok(CheckedDocument::default())
+    }
+
+    /// Hashes besides SHA-256 that are computed of every file of an upstream, because clients ask for them.
+    fn file_digests(&self) -> &'static [Algorithm] {
+        &[]
+    }
+
+    /// Where an upstream says what a file hashes to.
+    fn sidecar(&self, _path: &str) -> Option<Sidecar> {
+        None
+    }
+
+    /// Looks at the beginning of a file of an upstream before any of it is sent or kept.
+    ///
+    /// # Errors
+    /// What is wrong with it: it is the page of a captive portal.
+    fn check_upstream_file(&self, _path: &str, _content_type: Option<&str>, _beginning: &[u8]) -> Result<()> {
+        Ok(())
     }
 
     /// The path of this repository that leads to the bytes which an upstream named ([`crate::UpstreamDocument::named_by`]) when it was

@@ -107,6 +107,17 @@ pub struct Whole {
     pub expected: Digests,
 }
 
+/// Where an upstream says what a file hashes to, when neither its path nor an index does.
+#[derive(Debug, Clone)]
+pub struct Sidecar {
+    /// A header of the answer with the file.
+    pub header: &'static str,
+    /// The path of a small file that says the same, for upstreams without that header.
+    pub path: String,
+    /// Reads either; `None` for what says nothing.
+    pub read: fn(&str) -> Option<Digests>,
+}
+
 /// Something that a version needs besides: what a prefetch brings as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {

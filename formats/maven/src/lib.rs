@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{BaseUrl, CheckedDocument, Error, Format, Fragment, Records, Result, RouteTable, Snippet, UpstreamIndex, UpstreamPath};
+use entrepot_kit::{Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, Records, Result, RouteTable, Sidecar, Snippet, UpstreamIndex, UpstreamPath};
 
 pub mod checksum;
 pub mod coordinates;
@@ -53,6 +53,18 @@ impl Format for Maven {
 
     fn check_upstream_document(&self, path: &str, _content_type: Option<&str>, document: &Bytes) -> Result<CheckedDocument> {
         upstream::check(path, document)
+    }
+
+    fn file_digests(&self) -> &'static [Algorithm] {
+        &[Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha512]
+    }
+
+    fn sidecar(&self, path: &str) -> Option<Sidecar> {
+        Some(Sidecar { header: "x-checksum-sha1", path: format!("{path}.sha1"), read: upstream::read_sha1 })
+    }
+
+    fn check_upstream_file(&self, path: &str, content_type: Option<&str>, beginning: &[u8]) -> Result<()> {
+        upstream::check_file(path, content_type, beginning)
     }
 
     fn upstream_index(&self, package: &str) -> Option<UpstreamIndex> {

@@ -19,7 +19,7 @@ const LONGEST: usize = 1024;
 
 /// The plugin that a jar holds; `None` for what is no plugin, or none that can be read.
 #[must_use]
-pub fn read(jar: Box<dyn ReadSeek>) -> Option<Plugin> {
+pub(crate) fn read(jar: Box<dyn ReadSeek>) -> Option<Plugin> {
     let mut archive = ZipArchive::with_config(Config::default(), jar).ok()?;
     let descriptor = archive.by_name(DESCRIPTOR).ok()?;
     if descriptor.size() > LARGEST {

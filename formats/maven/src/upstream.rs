@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use entrepot_kit::path::{check_segments, encode_path};
-use entrepot_kit::{ALL_PACKAGES, CheckedDocument, Digests, Error, Records, Result, UpstreamDocument, UpstreamIndex, UpstreamPath, VersionRecord};
+use entrepot_kit::{ALL_PACKAGES, Algorithm, CheckedDocument, Digests, Error, Records, Result, UpstreamDocument, UpstreamIndex, UpstreamPath, VersionRecord};
 
+use crate::checksum;
 use crate::coordinates::{Build, METADATA, Place, package_folder, package_of_folder, place, snapshot_of_folder};
 use crate::index::{LISTED, PackageDocument, VERSIONS};
 use crate::metadata::{LARGEST, Metadata, parse_time};
@@ -37,6 +38,31 @@ pub(crate) fn check(path: &str, document: &Bytes) -> Result<CheckedDocument> {
     if is_right { Ok(CheckedDocument::default()) } else { Err(Error::bad_gateway(format!("what the upstream sent for {path:?} is not that"))) }
 }
 
+/// A SHA-1 as a header or a checksum file has it.
+pub(crate) fn read_sha1(text: &str) -> Option<Digests> {
+    let mut digests = Digests::new();
+    let digest = checksum::parse(text, Algorithm::Sha1)?;
+    digests.insert_hex(Algorithm::Sha1, &digest).then_some(digests)
+}
+
+/// Whether the beginning of a file is that of a page for people, or of something else than its name says.
+pub(crate) fn check_file(path: &str, content_type: Option<&str>, beginning: &[u8]) -> Result<()> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    if beginning.len() < 4 || ends(&[".html", ".htm"]) {
+        return Ok(());
+    }
+    let text =
+        String::from_utf8_lossy(beginning.get(..beginning.len().min(512)).unwrap_or_default()).trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
+    let is_page = text.starts_with("<!doctype html") || text.starts_with("<html");
+    let says_page = content_type.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"));
+    let is_other = (ends(&[".jar", ".war", ".ear", ".aar", ".zip"]) && !beginning.starts_with(b"PK")) || (ends(&[".pom"]) && !text.starts_with('<'));
+    if is_page || is_other || (says_page && text.starts_with('<') && !ends(&[".pom", ".xml"])) {
+        return Err(Error::bad_gateway(format!("what the upstream sent for {path:?} is not that, but a page or something else; it was not kept")));
+    }
+    Ok(())
+}
+
 fn memchr_text(document: &Bytes, text: &str) -> bool {
     std::str::from_utf8(document).is_ok_and(|document| document.contains(text))
 }
@@ -66,7 +92,7 @@ pub(crate) fn records(package: &str, document: &Bytes, fragments: &'static str) 
 
 #[cfg(test)]
 mod tests {
-    use super::{check, classify, index, records};
+    use super::{check, check_file, classify, index, read_sha1, records};
     use crate::index::{SNAPSHOT, VERSIONS};
     use bytes::Bytes;
     use entrepot_kit::{ALL_PACKAGES, UpstreamPath};
@@ -94,6 +120,24 @@ mod tests {
             };
             assert_eq!(found, wanted, "{path}");
         }
+    }
+
+    #[test]
+    fn pages_are_no_files() {
+        for (path, kind, beginning, is_right) in [
+            ("a.jar", None, &b"PK\x03\x04"[..], true),
+            ("a.jar", Some("text/html"), b"PK\x03\x04", true),
+            ("a.jar", None, b"<html>", false),
+            ("a.pom", None, b"<?xml version=\"1.0\"?>", true),
+            ("a.pom", Some("text/html"), b" \n<!DOCTYPE HTML>", false),
+            ("a.pom", None, b"Sign in", false),
+            ("a.tar.gz", Some("text/html; charset=utf-8"), b"<body>", false),
+            ("a.tar.gz", None, b"\x1f\x8b\x08\x00", true),
+            ("a.html", Some("text/html"), b"<html>", true),
+        ] {
+            assert_eq!(check_file(path, kind, beginning).is_ok(), is_right, "{path} {kind:?}");
+        }
+        assert!(read_sha1("a9993e364706816aba3e25717850c26c9cd0d89d  a.jar").is_some() && read_sha1("<html>").is_none());
     }
 
     #[test]

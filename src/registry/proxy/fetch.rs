@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entrepot_kit::{Algorithm, Digests, Error, Kind, Result, Source, Timestamp};
+use entrepot_kit::{Algorithm, Digests, Error, Kind, Result, Sidecar, Source, Timestamp};
 use futures::StreamExt as _;
 use http::StatusCode;
 use tokio::sync::watch;
@@ -17,6 +17,8 @@ use crate::store::blobs::{StagedBlob, WriteSpec};
 use crate::store::model::{CatalogError, Commit, NewBlob, NewRow, StoredEntry, UpstreamState};
 use crate::upstream::{Fetch, Fetched, Target};
 
+/// Most bytes of a file that says what another one hashes to.
+const MAX_SIDECAR: usize = 64 << 10;
 /// Who is named in revisions that an upstream caused.
 const UPSTREAM_PRINCIPAL: &str = "upstream";
 
@@ -88,11 +90,14 @@ impl Engine {
         {
             return Ok(outcome);
         }
+        let sidecar = sidecar_of(repo, job);
+        let asked = fetch_of(job);
         let fetch = Fetch {
+            named_by: asked.named_by.or(sidecar.as_ref().map(|sidecar| sidecar.header)),
             etag: state.and_then(|state| state.etag.as_deref()),
             last_modified: state.and_then(|state| state.last_modified.as_deref()),
             patience: if kept.is_some() { PATIENCE_WITH_COPY } else { PATIENCE },
-            ..fetch_of(job)
+            ..asked
         };
         let fetched = self.ask(repo, &fetch).await?;
         match (fetched.status, kept) {
@@ -166,7 +171,7 @@ impl Engine {
         let head = Head { length: fetched.length, content_type: fetched.content_type.clone() };
         let mut about = About { content_type: head.content_type.clone(), data: String::new() };
         let staged = match &job.what {
-            What::File { expected, .. } => self.stage_file(repo, job, expected, fetched, &head, progress).await?,
+            What::File { expected, .. } => self.stage_file(repo, job, expected, fetched, progress).await?,
             What::Index { .. } | What::Part { .. } | What::Document(_) => {
                 let taken = self.take_whole(repo, job, fetched).await?;
                 if let (What::Index { .. }, Some(kept)) = (&job.what, kept)
@@ -241,15 +246,8 @@ impl Engine {
     }
 
     /// Takes a file in while readers follow, and checks it.
-    async fn stage_file(
-        &self,
-        repo: &Arc<Repo>,
-        job: &Job,
-        expected: &Digests,
-        fetched: Fetched,
-        head: &Head,
-        progress: &watch::Sender<Progress>,
-    ) -> Result<StagedBlob> {
+    async fn stage_file(&self, repo: &Arc<Repo>, job: &Job, expected: &Digests, fetched: Fetched, progress: &watch::Sender<Progress>) -> Result<StagedBlob> {
+        let head = Head { length: fetched.length, content_type: fetched.content_type.clone() };
         if let Some(encoding) = &fetched.content_encoding {
             return Err(Error::bad_gateway(format!("the upstream sent {:?} in the encoding {encoding:?}, which was not asked for; it was not kept", job.path)));
         }
@@ -257,16 +255,47 @@ impl Engine {
         if head.length.is_some_and(|length| length > limit) {
             return Err(Error::bad_gateway(format!("the upstream's {:?} is larger than the {limit} bytes that are kept", job.path)));
         }
-        let algorithms = expected.algorithms().filter(|algorithm| *algorithm != Algorithm::Sha256).collect();
+        let sidecar = sidecar_of(repo, job);
+        let promised = sidecar.as_ref().and_then(|sidecar| (sidecar.read)(fetched.name.as_deref()?));
+        let mut algorithms: Vec<Algorithm> = repo.format.file_digests().to_vec();
+        algorithms.extend(expected.algorithms().filter(|algorithm| *algorithm != Algorithm::Sha256 && !repo.format.file_digests().contains(algorithm)));
         let mut writer = self.blobs.writer(WriteSpec { algorithms, limit }).await?;
-        progress.send_replace(Progress::Running(head.clone(), writer.tail()));
         let mut body = fetched.body;
-        while let Some(bytes) = body.next().await.transpose()? {
+        let mut next = body.next().await.transpose()?;
+        repo.format.check_upstream_file(&job.path, head.content_type.as_deref(), next.as_deref().unwrap_or_default())?;
+        progress.send_replace(Progress::Running(head, writer.tail()));
+        while let Some(bytes) = next {
             writer.write(bytes).await?;
+            next = body.next().await.transpose()?;
         }
         let staged = writer.finish().await?;
         check(job, expected, &staged)?;
+        let promised = match (promised, sidecar) {
+            (None, Some(sidecar)) => self.ask_sidecar(repo, job, &sidecar).await?,
+            (promised, _) => promised,
+        };
+        check(job, &promised.unwrap_or_default(), &staged)?;
         Ok(staged)
+    }
+
+    /// What the small file beside another one says, if there is one.
+    async fn ask_sidecar(&self, repo: &Arc<Repo>, job: &Job, sidecar: &Sidecar) -> Result<Option<Digests>> {
+        let path = entrepot_kit::path::encode_path(&sidecar.path);
+        let fetch = Fetch { space: job.package.as_deref(), patience: PATIENCE, ..Fetch::get(Target::Path(&path)) };
+        let fetched = self.ask(repo, &fetch).await?;
+        if fetched.status != StatusCode::OK {
+            return Ok(None);
+        }
+        let text = fetched.document(MAX_SIDECAR).await?;
+        Ok(std::str::from_utf8(&text).ok().and_then(sidecar.read))
+    }
+}
+
+/// Where the upstream says what a file hashes to, when nothing said it before.
+fn sidecar_of(repo: &Repo, job: &Job) -> Option<Sidecar> {
+    match &job.what {
+        What::File { expected, .. } if expected.is_empty() => repo.format.sidecar(&job.path),
+        _ => None,
     }
 }
 

@@ -22,8 +22,14 @@ const HEADERS: [(HeaderName, Algorithm); 4] = [
 
 /// What a path leads to.
 enum Found {
-    File(File),
+    File(Box<File>),
     Document(Arc<Document>),
+}
+
+impl Found {
+    fn file(file: File) -> Self {
+        Self::File(Box::new(file))
+    }
 }
 
 /// Answers with what the path leads to.
@@ -36,7 +42,7 @@ pub(crate) fn get(repository: Repository<Read>, request: Request) -> Answer {
         if let Place::Checksum { of, algorithm } = place(&path) {
             let found = find(&repository, of).await?.ok_or_else(|| missing(&path))?;
             let digest = match found {
-                Found::File(file) => digest_of(&repository, of, file, algorithm).await?,
+                Found::File(file) => digest_of(&repository, of, *file, algorithm).await?,
                 Found::Document(document) => hash(&document.body, algorithm),
             };
             return Ok(Response::bytes(StatusCode::OK, "text/plain; charset=utf-8", digest));
@@ -45,7 +51,7 @@ pub(crate) fn get(repository: Repository<Read>, request: Request) -> Answer {
             Found::File(mut file) => {
                 file.entry.content_type.get_or_insert_with(|| media::by_name(&path).to_owned());
                 let digests: Vec<Option<String>> = HEADERS.iter().map(|(_, algorithm)| known(&file, *algorithm)).collect();
-                let response = Response::file(file);
+                let response = Response::file(*file);
                 Ok(HEADERS.into_iter().zip(digests).fold(response, |response, ((header, _), digest)| match digest {
                     Some(digest) => response.with_header(header, &digest),
                     None => response,
@@ -74,7 +80,7 @@ async fn find(repository: &Repository<Read>, path: &str) -> Result<Option<Found>
             let index = Index { package: ALL_PACKAGES, variant: PREFIXES, fragments: VERSIONS, content_type: "text/plain", render: render_prefixes };
             Ok(repository.document(index).await?.map(Found::Document))
         }
-        Place::Catalog | Place::Prefixes | Place::Other => Ok(repository.entry(path).await?.map(Found::File)),
+        Place::Catalog | Place::Prefixes | Place::Other => Ok(repository.entry(path).await?.map(Found::file)),
         Place::Artifact(coordinates) => artifact(repository, path, &coordinates).await,
     }
 }
@@ -90,7 +96,7 @@ async fn metadata(repository: &Repository<Read>, folder: &str) -> Result<Option<
                 return Ok(Some(found));
             }
         }
-        return Ok(repository.entry(&format!("{folder}/{METADATA}")).await?.map(Found::File));
+        return Ok(repository.entry(&format!("{folder}/{METADATA}")).await?.map(Found::file));
     }
     let Some(package) = package_of_folder(folder) else { return Ok(None) };
     let index = Index { package: &package, variant: "metadata", fragments: VERSIONS, content_type: XML, render };
@@ -101,13 +107,13 @@ async fn metadata(repository: &Repository<Read>, folder: &str) -> Result<Option<
 async fn artifact(repository: &Repository<Read>, path: &str, coordinates: &Coordinates<'_>) -> Result<Option<Found>> {
     let found = repository.entry(path).await?;
     if coordinates.build != Build::Plain {
-        return Ok(found.map(Found::File));
+        return Ok(found.map(Found::file));
     }
     let found = match found {
         None if repository.kind() != Kind::Proxy => newest(repository, coordinates).await?,
         found => found,
     };
-    Ok(found.map(|file| Found::File(File { mutable: true, ..file })))
+    Ok(found.map(|file| Found::file(File { mutable: true, ..file })))
 }
 
 async fn newest(repository: &Repository<Read>, coordinates: &Coordinates<'_>) -> Result<Option<File>> {
