@@ -7,6 +7,7 @@
 mod direct_uploads;
 mod generic;
 mod generic_uploads;
+mod maven;
 mod memory;
 mod npm_commands;
 mod npm_install;

@@ -6,6 +6,7 @@ pub(crate) mod clients;
 pub(crate) mod distribution;
 pub(crate) mod engine;
 pub(crate) mod images;
+pub(crate) mod maven;
 pub(crate) mod process;
 pub(crate) mod python;
 mod replica;
