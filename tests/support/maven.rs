@@ -31,7 +31,7 @@ pub(crate) fn default_repository() -> String {
 /// A `settings.xml` with everything from one repository, and the credentials for deploying.
 pub(crate) fn settings(mirror: &str, token: &str) -> String {
     format!(
-        "<settings>\n  <mirrors><mirror><id>ours</id><mirrorOf>*</mirrorOf><url>{mirror}</url><blocked>false</blocked></mirror></mirrors>\n  <servers><server><id>entrepot</id><username>__token__</username><password>{token}</password></server></servers>\n</settings>\n"
+        "<settings>\n  <mirrors><mirror><id>ours</id><mirrorOf>*</mirrorOf><url>{mirror}</url><blocked>false</blocked></mirror></mirrors>\n  <servers><server><id>entrepot</id><username>__token__</username><password>{token}</password></server></servers>\n  <profiles><profile><id>entrepot</id><repositories><repository><id>entrepot</id><url>{mirror}</url><snapshots><enabled>true</enabled></snapshots></repository></repositories></profile></profiles>\n  <activeProfiles><activeProfile>entrepot</activeProfile></activeProfiles>\n</settings>\n"
     )
 }
 
