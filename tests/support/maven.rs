@@ -28,11 +28,19 @@ pub(crate) fn default_repository() -> String {
     pom.split_once("<url>").and_then(|(_, rest)| rest.split_once("</url>")).expect("a repository").0.to_owned()
 }
 
-/// A `settings.xml` with everything from one repository, and the credentials for deploying.
-pub(crate) fn settings(mirror: &str, token: &str) -> String {
-    format!(
-        "<settings>\n  <mirrors><mirror><id>ours</id><mirrorOf>*</mirrorOf><url>{mirror}</url><blocked>false</blocked></mirror></mirrors>\n  <servers><server><id>entrepot</id><username>__token__</username><password>{token}</password></server></servers>\n  <profiles><profile><id>entrepot</id><repositories><repository><id>entrepot</id><url>{mirror}</url><snapshots><enabled>true</enabled></snapshots></repository></repositories></profile></profiles>\n  <activeProfiles><activeProfile>entrepot</activeProfile></activeProfiles>\n</settings>\n"
-    )
+/// An element as the page about Maven has it, for this server: what it tells people is what the tests do.
+pub(crate) fn from_page(element: &str, server: &str) -> String {
+    let page = include_str!("../../docs/clients/maven.md");
+    let (start, end) = (format!("<{element}>"), format!("</{element}>"));
+    let inner = page.split_once(&start).and_then(|(_, rest)| rest.split_once(&end)).unwrap_or_else(|| panic!("the page has no {start}")).0;
+    format!("{start}{inner}{end}").replace("SERVER/", server)
+}
+
+/// A `settings.xml` with everything from the group, and the credentials for deploying.
+pub(crate) fn settings(server: &str, token: &str) -> String {
+    let blocked = "<blocked>false</blocked>";
+    let parts = ["mirrors", "servers", "profiles", "activeProfiles"].map(|element| from_page(element, server)).concat();
+    format!("<settings>\n{}\n</settings>\n", parts.replace("</mirror>", &format!("{blocked}</mirror>")).replace(">TOKEN<", &format!(">{token}<")))
 }
 
 impl Home {

@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use super::{repositories, three_repositories};
 use crate::support::TestServer;
 use crate::support::clients::Home;
-use crate::support::maven::{MAVENS, settings};
+use crate::support::maven::{MAVENS, from_page, settings};
 
 /// A parent with a library (and its sources) and a bill of materials.
-fn project(home: &Home, name: &str, version: &str, repository: &str) -> PathBuf {
+fn project(home: &Home, name: &str, version: &str, server: &str) -> PathBuf {
     let folder = home.path().join(name);
     let module = |module: &str, packaging: &str, more: &str| {
         format!(
             "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n<parent><groupId>com.acme</groupId><artifactId>parent</artifactId><version>{version}</version></parent>\n<artifactId>{module}</artifactId>\n<packaging>{packaging}</packaging>\n{more}</project>\n"
         )
     };
+    let management = from_page("distributionManagement", server);
     let parent = format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n<groupId>com.acme</groupId><artifactId>parent</artifactId><version>{version}</version>\n<packaging>pom</packaging>\n<properties><maven.compiler.source>8</maven.compiler.source><maven.compiler.target>8</maven.compiler.target><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding></properties>\n<modules><module>lib</module><module>bom</module></modules>\n<distributionManagement><repository><id>entrepot</id><url>{repository}</url></repository><snapshotRepository><id>entrepot</id><url>{repository}</url></snapshotRepository></distributionManagement>\n<build><plugins><plugin><groupId>org.apache.maven.plugins</groupId><artifactId>maven-source-plugin</artifactId><version>3.3.1</version><executions><execution><goals><goal>jar-no-fork</goal></goals></execution></executions></plugin></plugins></build>\n</project>\n"
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n<groupId>com.acme</groupId><artifactId>parent</artifactId><version>{version}</version>\n<packaging>pom</packaging>\n<properties><maven.compiler.source>8</maven.compiler.source><maven.compiler.target>8</maven.compiler.target><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding></properties>\n<modules><module>lib</module><module>bom</module></modules>\n{management}\n<build><plugins><plugin><groupId>org.apache.maven.plugins</groupId><artifactId>maven-source-plugin</artifactId><version>3.3.1</version><executions><execution><goals><goal>jar-no-fork</goal></goals></execution></executions></plugin></plugins></build>\n</project>\n"
     );
     let bom = "<dependencyManagement><dependencies><dependency><groupId>com.acme</groupId><artifactId>lib</artifactId><version>${project.version}</version></dependency></dependencies></dependencyManagement>\n";
     for (path, text) in [
@@ -51,11 +52,11 @@ async fn projects_are_deployed_and_built_upon_and_outlive_the_upstream() {
     let mut server = TestServer::builder().config(repositories()).start();
     let (home, token) = (Home::new(), crate::token(&server).await);
     let settings_file = home.path().join("settings.xml");
-    std::fs::write(&settings_file, settings(&server.url("/main/maven-all/"), &token)).unwrap();
-    let hosted = server.url("/main/maven/");
+    std::fs::write(&settings_file, settings(&server.url("/"), &token)).unwrap();
+    let base = server.url("/");
     for (number, client) in MAVENS.into_iter().enumerate() {
         for version in [format!("1.{number}"), format!("2.{number}-SNAPSHOT")] {
-            let folder = project(&home, &format!("{client}-{version}"), &version, &hosted);
+            let folder = project(&home, &format!("{client}-{version}"), &version, &base);
             home.mvn(client, &folder, &settings_file, &format!("{client}-m2"), &["deploy"]).succeeded();
             let again = home.mvn(client, &folder, &settings_file, &format!("{client}-m2"), &["deploy"]);
             if version.ends_with("SNAPSHOT") {
@@ -75,14 +76,14 @@ async fn projects_are_deployed_and_built_upon_and_outlive_the_upstream() {
     }
 
     // Other bytes under a version that is there: refused, and the client says why.
-    let changed = project(&home, "changed", "1.0", &hosted);
+    let changed = project(&home, "changed", "1.0", &base);
     write(&changed.join("lib/src/main/java/com/acme/More.java"), "package com.acme;\npublic class More { }\n");
     let refused = home.mvn("mvn", &changed, &settings_file, "mvn-m2", &["deploy"]).failed();
     assert!(refused.text().contains("exists with other bytes and is not replaced"), "{}", refused.text());
 
     // The upstream is gone; nothing listens there.
     server.reconfigure(&three_repositories("http://127.0.0.1:9/"));
-    std::fs::write(&settings_file, settings(&server.url("/main/maven-all/"), &token)).unwrap();
+    std::fs::write(&settings_file, settings(&server.url("/"), &token)).unwrap();
     for client in MAVENS {
         let built = application(&home, &format!("{client}-alone"), "1.0");
         home.mvn(client, &built, &settings_file, &format!("{client}-alone-m2"), &["package"]).succeeded();
