@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use entrepot_kit::{Action, Error, File, Kind, Listing, ListingPage, Records, Result};
+use entrepot_kit::{ALL_PACKAGES, Action, Error, File, Kind, Listing, ListingPage, Records, Result};
 use futures::future::join_all;
 
+use crate::registry::names::names_of;
 use crate::registry::reader::Reader;
 use crate::registry::table::Leaf;
 use crate::registry::{Engine, Repo};
@@ -69,6 +70,9 @@ impl Reader {
     }
 
     async fn members(&self, group: &Arc<Repo>, name: &str, is_package: bool) -> Result<Vec<Arc<Repo>>> {
+        if is_package && name == ALL_PACKAGES {
+            return self.readable(group, None).await;
+        }
         let candidates = self.engine.candidates(group, name, is_package).await?;
         self.allowed(candidates.into_iter(), is_package.then_some(name)).await
     }
@@ -99,7 +103,8 @@ impl Reader {
         let members = self.members(group, package, true).await?;
         let parts = members.iter().map(|member| async move {
             let Some(stamp) = self.leaf_stamp(member, package).await? else { return Ok(None) };
-            Box::pin(self.records_at(member, package, kind, stamp)).await
+            let records = Box::pin(self.records_at(member, package, kind, stamp)).await?;
+            Ok(if package == ALL_PACKAGES { records.map(|records| names_of(group, member, &records)) } else { records })
         });
         let parts = first_error_unless_found(join_all(parts).await)?;
         if parts.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entrepot_kit::{File, Records, Result, Source};
+use entrepot_kit::{ALL_PACKAGES, File, Records, Result, Source};
 
 use crate::registry::Repo;
 use crate::registry::reader::Reader;
@@ -15,7 +15,8 @@ impl Reader {
         if let Some(stamp) = self.engine.cache.stamps.get(&key) {
             return Ok(stamp);
         }
-        let changed = self.engine.catalog.package_changed(repo.id(), package, at).await?;
+        let changed =
+            if package == ALL_PACKAGES { Some(at.unwrap_or_else(|| repo.head())) } else { self.engine.catalog.package_changed(repo.id(), package, at).await? };
         let stamp: Option<Arc<str>> = changed.map(|revision| format!("{}@{revision}", repo.id()).into());
         self.engine.cache.stamps.insert(key, stamp.clone());
         Ok(stamp)
@@ -23,7 +24,13 @@ impl Reader {
 
     pub(crate) async fn hosted_records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Records>> {
         let at = self.engine.revision(repo, self.moment).await?;
-        Ok(self.engine.catalog.records(repo.id(), package, kind, at).await?)
+        if package == ALL_PACKAGES {
+            return self.hosted_names(repo, at).await.map(Some);
+        }
+        Ok(match repo.format.fragment_folder(package, kind) {
+            Some(folder) => self.engine.catalog.file_records(repo.id(), package, &folder, at).await?,
+            None => self.engine.catalog.records(repo.id(), package, kind, at).await?,
+        })
     }
 
     pub(crate) async fn hosted_entry(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {

@@ -12,6 +12,7 @@ mod npm_commands;
 mod npm_install;
 mod npm_quickstart;
 mod oci;
+mod pypi;
 mod redirects;
 #[path = "../support/relay.rs"]
 mod relay;

@@ -12,6 +12,8 @@ mod oci;
 mod oci_proxy;
 mod operations;
 mod proxy;
+mod pypi;
+mod pypi_proxy;
 #[path = "../support/raw.rs"]
 mod raw;
 mod recent;
