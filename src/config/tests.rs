@@ -16,7 +16,10 @@ fn read_with(text: &str, flags: &Flags, environment: &Environment) -> Result<Con
         None => Ok(()),
     };
     let tls = |tls: &super::Tls| if tls.key.ends_with("odd") { Err(format!("tls.key: {} is odd", tls.key.display())) } else { Ok(()) };
-    let checks = Checks { formats: &formats, upstream: &upstream, repository: &repository, policies: &|_| Ok(()), tls: &tls };
+    let publisher = |_: &str, rule: serde_json::Value, audience: Option<&str>| {
+        crate::access::PublisherRule::read(rule, audience).map_err(|error| error.message().to_owned())
+    };
+    let checks = Checks { formats: &formats, upstream: &upstream, repository: &repository, publisher: &publisher, policies: &|_| Ok(()), tls: &tls };
     read(Some(Path::new("config.toml")), text, flags, environment, &checks)
 }
 

@@ -27,6 +27,7 @@ mod health;
 mod mirrors;
 pub(crate) mod observe;
 mod place;
+pub(crate) mod publishers;
 mod registry;
 mod repository;
 pub mod tls;
@@ -110,6 +111,7 @@ pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> 
             .configure(health::routes)
             .configure(figures::routes)
             .configure(mirrors::routes)
+            .configure(publishers::routes)
             .configure(crate::api::routes)
             .configure(crate::ui::routes)
             .default_service(web::to(repository::serve))

@@ -42,6 +42,7 @@ async fn filled(catalog: &Catalog) {
             created: NOW,
             expires: None,
             revoked: Some(Timestamp(5)),
+            workload: None,
         };
         catalog.create_token(row).await.expect("a token");
     }
