@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::process::{self, Dialog, Output};
 
 /// How long one run of a client may take: sixty packages from afar on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The folder into which `tests/run` installed the clients.
 pub(super) fn installed() -> PathBuf {
