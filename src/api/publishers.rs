@@ -88,8 +88,8 @@ pub(super) struct Publisher {
 #[serde(deny_unknown_fields)]
 pub(super) struct Exchange {
     /// The identity token.
-    #[schema(value_type = String)]
-    token: SecretString,
+    #[schema(value_type = String, required = true)]
+    token: Option<SecretString>,
     /// The repository, where several publishers are for what it claims.
     #[schema(value_type = Option<String>, example = "main/generic")]
     repository: Option<Address>,
@@ -151,6 +151,7 @@ pub(super) async fn delete_publisher(call: Call, path: web::Path<String>) -> Ans
 #[post("/publishers/token")]
 pub(super) async fn exchange_token(call: Call) -> Answer {
     let Exchange { token, repository, package } = call.json(MAX_BODY).await?;
+    let token = token.ok_or_else(|| Error::unauthorized("send the identity token as \"token\""))?;
     let (access, facts) = (Arc::clone(call.access()), call.context.facts.clone());
     let wish = Wish { token: &token, repository: repository.as_ref(), package: package.as_deref() };
     match access.exchange(&wish, &facts).await {

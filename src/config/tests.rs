@@ -125,6 +125,35 @@ fn files_that_settings_name_must_be_there() {
 }
 
 #[test]
+fn publishers_are_read_with_everything_else() {
+    let with = |server: &str, publisher: &str| {
+        format!(
+            "{server}\n[[repository]]\nname = \"npm\"\nformat = \"npm\"\n[[repository]]\nname = \"all\"\nformat = \"npm\"\nkind = \"group\"\nmembers = [\"npm\"]\n\
+             [[publisher]]\nname = \"app\"\nissuer = \"https://issuer.example\"\nclaims = {{ repository = \"acme/app\", ref = [\"a\", \"b\"] }}\n{publisher}"
+        )
+    };
+    let (named, good) = ("[access]\naudience = \"packages.example\"", "repository = \"main/npm\"\npackages = [\"app\"]");
+    let read = config(&with(named, good));
+    assert_eq!((read.access.audience.as_deref(), read.publishers.len()), (Some("packages.example"), 1));
+    assert_eq!((read.publishers[0].name.as_str(), read.publishers[0].rule.repository.to_string().as_str()), ("app", "main/npm"));
+    let by_url = config(&with("[server]\npublic_url = \"https://packages.example:8443/\"", good));
+    assert_eq!(by_url.access.audience.as_deref(), Some("packages.example:8443"));
+    for (server, publisher, problem) in [
+        ("", good, "audience is missing"),
+        ("[access]\naudience = \"a b\"", good, "access.audience: expected a name"),
+        (named, "repository = \"main/nmp\"\npackages = [\"app\"]", "main/nmp, which is not declared; did you mean \"main/npm\"?"),
+        (named, "repository = \"main/all\"\npackages = [\"app\"]", "which is not hosted"),
+        (named, "repository = \"main/npm\"", "missing field `packages`"),
+        (named, "repository = \"main/npm\"\npackages = [\"app\"]\nexpires = 1", "unknown name \"expires\" in [[publisher]]"),
+        (named, "repository = \"main/npm\"\npackages = [\"app\"]\nexpires_in = 60", "expires_in = 60 is out of range"),
+        (named, "repository = \"main/npm\"\npackages = [\"app\"]\n[[publisher]]\nname = \"app\"", "the publisher app is declared twice"),
+    ] {
+        let found = problems(&with(server, publisher));
+        assert!(found.len() == 1 && found[0].contains(problem), "{problem}: {found:?}");
+    }
+}
+
+#[test]
 fn keys_of_signatures_are_text_or_files() {
     let repository = |rest: &str| format!("[[repository]]\nname = \"a\"\nformat = \"npm\"\n{rest}");
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/oci/cosign/cosign.pub");

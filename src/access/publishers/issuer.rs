@@ -10,7 +10,7 @@ use std::time::Duration;
 use entrepot_kit::{Error, Result, Timestamp};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -50,15 +50,15 @@ pub(in crate::access) struct Issuers(Mutex<HashMap<Way, Arc<Issuer>>>);
 struct Issuer {
     name: String,
     upstream: Upstream,
-    /// Held while the issuer is asked: by one at a time.
-    keys: tokio::sync::Mutex<Keys>,
+    keys: RwLock<Keys>,
+    /// When it was asked last. Held while it is asked: by one at a time, and by nobody whose key is known.
+    tried: tokio::sync::Mutex<Option<Timestamp>>,
 }
 
 #[derive(Default)]
 struct Keys {
     known: Vec<Key>,
     fetched: Option<Timestamp>,
-    tried: Option<Timestamp>,
 }
 
 struct Key {
@@ -81,7 +81,8 @@ impl Issuers {
         if let Some(issuer) = self.0.lock().get(&way) {
             return Ok(Arc::clone(issuer));
         }
-        let issuer = Arc::new(Issuer { name: way.issuer.clone(), upstream: upstream(rule, declared)?, keys: tokio::sync::Mutex::default() });
+        let issuer =
+            Arc::new(Issuer { name: way.issuer.clone(), upstream: upstream(rule, declared)?, keys: RwLock::default(), tried: tokio::sync::Mutex::default() });
         let mut known = self.0.lock();
         if known.len() >= MOST_ISSUERS {
             known.clear();
@@ -114,26 +115,26 @@ pub(super) fn upstream(rule: &PublisherRule, declared: bool) -> Result<Upstream>
 
 impl Issuer {
     async fn key(&self, token: &Identity<'_>, now: Timestamp) -> Result<Option<Arc<DecodingKey>>> {
-        let mut keys = self.keys.lock().await;
-        let found = keys.find(token);
-        let age = keys.fetched.map(|time| now.0.saturating_sub(time.0));
-        if found.is_some() && age.is_some_and(|age| age < FRESH) {
-            return Ok(found);
+        if let Some(found) = self.keys.read().find(token, now, FRESH) {
+            return Ok(Some(found));
         }
-        if keys.tried.is_none_or(|time| now.0.saturating_sub(time.0) >= PAUSE) {
-            keys.tried = Some(now);
+        let mut tried = self.tried.lock().await;
+        // Somebody else may have asked meanwhile.
+        if let Some(found) = self.keys.read().find(token, now, FRESH) {
+            return Ok(Some(found));
+        }
+        if tried.is_none_or(|time| now.0.saturating_sub(time.0) >= PAUSE) {
+            *tried = Some(now);
             match self.fetch().await {
-                Ok(known) => {
-                    (keys.known, keys.fetched) = (known, Some(now));
-                    return Ok(keys.find(token));
-                }
+                Ok(known) => *self.keys.write() = Keys { known, fetched: Some(now) },
                 Err(error) => tracing::warn!(issuer = self.name, %error, "the keys of an issuer of identity tokens could not be fetched"),
             }
         }
-        match age {
-            Some(age) if age < USED_FOR => Ok(found),
-            _ => Err(Error::unavailable("the keys of the token's issuer cannot be fetched at the moment: try again later", 15)),
+        let keys = self.keys.read();
+        if !keys.are_younger(USED_FOR, now) {
+            return Err(Error::unavailable("the keys of the token's issuer cannot be fetched at the moment: try again later", 15));
         }
+        Ok(keys.find(token, now, USED_FOR))
     }
 
     async fn fetch(&self) -> Result<Vec<Key>, UpstreamError> {
@@ -162,10 +163,14 @@ impl Issuer {
 }
 
 impl Keys {
-    /// The key that a token names; one that names none is signed with the only key of its kind.
-    fn find(&self, token: &Identity<'_>) -> Option<Arc<DecodingKey>> {
+    fn are_younger(&self, age: i64, now: Timestamp) -> bool {
+        self.fetched.is_some_and(|time| now.0.saturating_sub(time.0) < age)
+    }
+
+    /// The key that a token names, if the keys are young enough; a token that names none is signed with the only key of its kind.
+    fn find(&self, token: &Identity<'_>, now: Timestamp, age: i64) -> Option<Arc<DecodingKey>> {
         let mut fitting = self.known.iter().filter(|key| key.algorithm == token.algorithm && (token.key.is_none() || token.key == key.id));
-        let found = fitting.next()?;
+        let found = fitting.next().filter(|_| self.are_younger(age, now))?;
         (token.key.is_some() || fitting.next().is_none()).then(|| Arc::clone(&found.verifies))
     }
 }

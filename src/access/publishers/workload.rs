@@ -68,7 +68,7 @@ impl Workload {
 fn tags(claims: &Map<String, Value>) -> Tags {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:".contains(&byte);
     let mut tags = Tags::new();
-    for (name, value) in claims {
+    for (name, value) in claims.iter().filter(|(name, _)| !["exp", "nbf", "iat", "jti"].contains(&name.as_str())) {
         let key = format!("{CLAIM}{name}");
         let values = values(value).into_iter().filter(|value| value.len() <= LONGEST && !value.chars().any(char::is_control)).take(MOST_VALUES);
         let values: std::collections::BTreeSet<String> = values.collect();
