@@ -7,5 +7,10 @@ use entrepot_kit::Format;
 /// Every format that this server speaks.
 #[must_use]
 pub fn all() -> Vec<Arc<dyn Format>> {
-    vec![Arc::new(entrepot_format_npm::Npm), Arc::new(entrepot_format_generic::Generic), Arc::new(entrepot_format_oci::Oci)]
+    vec![
+        Arc::new(entrepot_format_npm::Npm),
+        Arc::new(entrepot_format_pypi::Pypi),
+        Arc::new(entrepot_format_generic::Generic),
+        Arc::new(entrepot_format_oci::Oci),
+    ]
 }

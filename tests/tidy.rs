@@ -44,9 +44,10 @@ fn imports(package: &Value) -> BTreeSet<String> {
 
 #[test]
 fn formats_import_the_kit_and_parsing_libraries_only() {
-    const PARSING: [&str; 18] = [
+    const PARSING: [&str; 20] = [
         "async-trait",
         "base64",
+        "blake2",
         "bytes",
         "entrepot-kit",
         "flate2",
@@ -54,6 +55,7 @@ fn formats_import_the_kit_and_parsing_libraries_only() {
         "hex",
         "http",
         "memchr",
+        "pep440_rs",
         "percent-encoding",
         "regex",
         "semver",

@@ -218,6 +218,9 @@ pub(crate) fn refuse(error: &Error, format: Option<&dyn Format>) -> HttpResponse
     let (content_type, body) = format
         .map_or_else(|| ("application/json", Bytes::from(serde_json::json!({ "error": error.message() }).to_string())), |format| format.render_error(error));
     let mut builder = HttpResponse::build(status);
+    if let Some(reason) = error.reason() {
+        builder.reason(reason);
+    }
     builder
         .insert_header((header::CONTENT_TYPE, content_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))

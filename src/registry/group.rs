@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use entrepot_kit::{Action, Error, File, Kind, Listing, ListingPage, Records, Result};
+use entrepot_kit::{ALL_PACKAGES, Action, Error, File, Kind, Listing, ListingPage, Records, Result};
 use futures::future::join_all;
 
 use crate::registry::reader::Reader;
@@ -69,6 +69,9 @@ impl Reader {
     }
 
     async fn members(&self, group: &Arc<Repo>, name: &str, is_package: bool) -> Result<Vec<Arc<Repo>>> {
+        if is_package && name == ALL_PACKAGES {
+            return self.readable(group, None).await;
+        }
         let candidates = self.engine.candidates(group, name, is_package).await?;
         self.allowed(candidates.into_iter(), is_package.then_some(name)).await
     }
@@ -99,7 +102,8 @@ impl Reader {
         let members = self.members(group, package, true).await?;
         let parts = members.iter().map(|member| async move {
             let Some(stamp) = self.leaf_stamp(member, package).await? else { return Ok(None) };
-            Box::pin(self.records_at(member, package, kind, stamp)).await
+            let records = Box::pin(self.records_at(member, package, kind, stamp)).await?;
+            Ok(if package == ALL_PACKAGES { records.map(|records| names_of(group, member, &records)) } else { records })
         });
         let parts = first_error_unless_found(join_all(parts).await)?;
         if parts.is_empty() {
@@ -160,6 +164,18 @@ impl Reader {
         joined.items.truncate(listing.limit);
         Ok(joined)
     }
+}
+
+/// Of a list of packages those that may come from a member.
+fn names_of(group: &Repo, member: &Repo, records: &Arc<Records>) -> Arc<Records> {
+    let leaves: Vec<_> = group.leaves.iter().filter(|leaf| leaf.repo.id() == member.id()).collect();
+    let admits = |name: &str| group.rules.admits(name) && leaves.iter().any(|leaf| leaf.rules.iter().all(|rules| rules.admits(name)));
+    if records.versions.iter().all(|record| admits(&record.version)) {
+        return Arc::clone(records);
+    }
+    let mut admitted = Records::clone(records);
+    admitted.versions.retain(|record| admits(&record.version));
+    Arc::new(admitted)
 }
 
 /// What was found. Nothing found while a member failed is that failure: a 404 would make clients remember that the package does not exist.

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use entrepot_kit::{File, Records, Result, Source};
+use entrepot_kit::{ALL_PACKAGES, File, Records, Result, Source, VersionRecord};
 
 use crate::registry::Repo;
 use crate::registry::reader::Reader;
+
+/// Names of packages that are read at once.
+const NAMES: usize = 10_000;
 
 impl Reader {
     pub(crate) async fn hosted_stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
@@ -15,7 +18,8 @@ impl Reader {
         if let Some(stamp) = self.engine.cache.stamps.get(&key) {
             return Ok(stamp);
         }
-        let changed = self.engine.catalog.package_changed(repo.id(), package, at).await?;
+        let changed =
+            if package == ALL_PACKAGES { Some(at.unwrap_or_else(|| repo.head())) } else { self.engine.catalog.package_changed(repo.id(), package, at).await? };
         let stamp: Option<Arc<str>> = changed.map(|revision| format!("{}@{revision}", repo.id()).into());
         self.engine.cache.stamps.insert(key, stamp.clone());
         Ok(stamp)
@@ -23,7 +27,28 @@ impl Reader {
 
     pub(crate) async fn hosted_records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Records>> {
         let at = self.engine.revision(repo, self.moment).await?;
-        Ok(self.engine.catalog.records(repo.id(), package, kind, at).await?)
+        if package == ALL_PACKAGES {
+            return self.hosted_names(repo, at).await.map(Some);
+        }
+        Ok(match repo.format.fragment_folder(package, kind) {
+            Some(folder) => self.engine.catalog.file_records(repo.id(), package, &folder, at).await?,
+            None => self.engine.catalog.records(repo.id(), package, kind, at).await?,
+        })
+    }
+
+    /// The names of all packages.
+    async fn hosted_names(&self, repo: &Arc<Repo>, at: Option<u64>) -> Result<Records> {
+        let mut names = Records { package: ALL_PACKAGES.to_owned(), ..Records::default() };
+        let mut after = None;
+        loop {
+            let page = self.engine.catalog.packages(repo.id(), after, NAMES, at).await?;
+            let is_last = page.len() < NAMES;
+            after = page.last().map(|package| package.name.clone());
+            names.versions.extend(page.into_iter().map(|package| VersionRecord { version: package.name, published: None, bytes: bytes::Bytes::new() }));
+            if is_last {
+                return Ok(names);
+            }
+        }
     }
 
     pub(crate) async fn hosted_entry(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {

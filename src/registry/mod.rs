@@ -108,6 +108,8 @@ pub struct Engine {
     fills: fill::Fills,
     /// Upstream indexes in memory at the same time: each may have tens of megabytes.
     indexes: tokio::sync::Semaphore,
+    /// Files of upstreams that are looked into at the same time, each on a thread that waits for them.
+    parts: tokio::sync::Semaphore,
     /// Prefetches that may run.
     prefetches: Arc<tokio::sync::Semaphore>,
     /// Work that must outlive a request (commits, fills) runs here, never on a web worker that may drop it.
@@ -143,6 +145,7 @@ impl Engine {
             quotas: quota::Quotas::default(),
             fills: fill::Fills::default(),
             indexes: tokio::sync::Semaphore::new(4),
+            parts: tokio::sync::Semaphore::new(16),
             prefetches: Arc::new(tokio::sync::Semaphore::new(prefetch::AT_ONCE)),
             runtime: Handle::current(),
         });

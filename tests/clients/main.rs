@@ -16,6 +16,7 @@ mod npm_install;
 mod npm_publishers;
 mod npm_quickstart;
 mod oci;
+mod pypi;
 mod redirects;
 #[path = "../support/relay.rs"]
 mod relay;

@@ -4,6 +4,7 @@
 use entrepot_format_generic::testing::GenericSpecimen;
 use entrepot_format_npm::testing::NpmSpecimen;
 use entrepot_format_oci::Oci;
+use entrepot_format_pypi::testing::PypiSpecimen;
 use entrepot_kit::conformance::{CASES, Specimen};
 use futures::future::join_all;
 
@@ -34,6 +35,11 @@ async fn generic_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn oci_conforms() {
     conforms(&Oci).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pypi_conforms() {
+    conforms(&PypiSpecimen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

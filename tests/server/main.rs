@@ -16,6 +16,7 @@ mod oci_proxy;
 mod operations;
 mod proxy;
 mod publishers;
+mod pypi;
 #[path = "../support/raw.rs"]
 mod raw;
 mod registry;

@@ -12,7 +12,7 @@ use super::process::{self, Dialog, Output};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The folder into which `tests/run` installed the clients.
-pub(super) fn installed() -> PathBuf {
+pub(crate) fn installed() -> PathBuf {
     let home = || PathBuf::from(process::variable("HOME").expect("neither ENTREPOT_TEST_CLIENTS nor HOME is set: run tests/run"));
     process::variable("ENTREPOT_TEST_CLIENTS").map_or_else(|| home().join(".cache/entrepot-ci/clients"), PathBuf::from)
 }

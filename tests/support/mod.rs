@@ -7,6 +7,7 @@ pub(crate) mod distribution;
 pub(crate) mod engine;
 pub(crate) mod images;
 pub(crate) mod process;
+pub(crate) mod python;
 mod replica;
 pub(crate) mod storage;
 

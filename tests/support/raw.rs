@@ -60,6 +60,8 @@ impl Call {
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
+    /// What the line with the status says in words.
+    pub(crate) reason: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -124,7 +126,9 @@ fn parse(call: &Call, bytes: &[u8]) -> Result<Reply, String> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(|| malformed("no head"))?;
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| malformed("head is not text"))?;
     let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse::<u16>().ok());
+    let first = lines.next().unwrap_or_default();
+    let reason = first.splitn(3, ' ').nth(2).unwrap_or_default().to_owned();
+    let status = first.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok());
     let status = status.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(|| malformed("no status"))?;
     let mut headers = HeaderMap::new();
     for line in lines {
@@ -146,7 +150,7 @@ fn parse(call: &Call, bytes: &[u8]) -> Result<Reply, String> {
     } else {
         Bytes::copy_from_slice(rest)
     };
-    Ok(Reply { status, headers, body })
+    Ok(Reply { status, reason, headers, body })
 }
 
 fn unchunk(mut rest: &[u8]) -> Option<Bytes> {

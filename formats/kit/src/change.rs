@@ -22,6 +22,13 @@ pub enum Precondition {
         /// The version.
         version: String,
     },
+    /// The version lives.
+    VersionLive {
+        /// The package.
+        package: String,
+        /// The version.
+        version: String,
+    },
     /// Nothing lives at the path.
     EntryAbsent(
         /// The path.

@@ -14,6 +14,7 @@ pub struct Error {
     status: StatusCode,
     message: String,
     code: Option<&'static str>,
+    reason: Option<&'static str>,
     retry_after: Option<u32>,
     policy: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -22,7 +23,7 @@ pub struct Error {
 impl Error {
     /// An error with a status and a message for the caller.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), code: None, retry_after: None, policy: None, source: None }
+        Self { status, message: message.into(), code: None, reason: None, retry_after: None, policy: None, source: None }
     }
 
     /// 400: the request cannot be understood.
@@ -92,6 +93,12 @@ impl Error {
         Self { code: Some(code), ..self }
     }
 
+    /// The same error with a reason phrase of its own, for clients that print that line of an answer and nothing else.
+    #[must_use]
+    pub fn with_reason(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
     /// The same error with `Retry-After: seconds`.
     #[must_use]
     pub fn with_retry_after(self, seconds: u32) -> Self {
@@ -126,6 +133,12 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Option<&'static str> {
         self.code
+    }
+
+    /// The reason phrase, if it is not the one of the status.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        self.reason
     }
 
     /// Seconds for `Retry-After`.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::housekeeping::Holding;
-use crate::records::{Fragment, Records};
+use crate::records::{Fragment, ReadSeek, Records};
 use crate::request::BaseUrl;
 use crate::route::RouteTable;
 use crate::upstream::{CheckedDocument, Located, Need, UpstreamIndex, UpstreamPath};
@@ -44,6 +44,13 @@ pub trait Format: Send + Sync + 'static {
     /// When the document is not one that this format stores.
     fn fragments(&self, _package: &str, _version: &str, _document: &str) -> Result<Vec<Fragment>> {
         Ok(Vec::new())
+    }
+
+    /// The folder whose files are what an index document of a hosted package is made of, where a version has many files: the `data` of
+    /// each file is its fragment, named by the rest of its path; files without `data` are passed over. `None`: the fragments are those
+    /// of the versions.
+    fn fragment_folder(&self, _package: &str, _fragments: &str) -> Option<String> {
+        None
     }
 
     /// The package that a path belongs to: what name rules, ownership and policies look at. Formats without packages let
@@ -112,7 +119,8 @@ pub trait Format: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Where an upstream keeps the index of a package; `None` for a name that cannot exist.
+    /// Where an upstream keeps the index of a package; `None` for a name that cannot exist. For [`crate::ALL_PACKAGES`], the list of
+    /// packages: that is fetched behind the requests, as it may be large.
     fn upstream_index(&self, _package: &str) -> Option<UpstreamIndex> {
         None
     }
@@ -123,6 +131,20 @@ pub trait Format: Send + Sync + 'static {
     /// When it is not such a document at all (an HTML page, say): it is then not kept.
     fn upstream_records(&self, package: &str, _document: &Bytes, _fragments: &'static str) -> Result<Records> {
         Err(Error::not_found(format!("{package}: this format has no index of packages")))
+    }
+
+    /// The number that an upstream's index document gives to its own state, where it does. Its answer may say it in a header instead.
+    fn upstream_serial(&self, _document: &Bytes) -> Option<u64> {
+        None
+    }
+
+    /// Takes a part out of a file of an upstream ([`Located::part_of`]): `path` is that of the part. The file may be far away: what is read
+    /// of it is fetched, and how much that is, is bounded.
+    ///
+    /// # Errors
+    /// When there is no such part in it.
+    fn extract(&self, path: &str, _whole: &mut dyn ReadSeek) -> Result<Bytes> {
+        Err(Error::not_found(format!("{path}: this format has no files in files")))
     }
 
     /// Checks that an upstream's answer is an index document at all, before it replaces the one that is kept.

@@ -38,14 +38,14 @@ pub use housekeeping::Holding;
 pub use limit::LimitedReader;
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{
-    Content, Document, Entry, File, Fragment, Index, Kind, Listing, ListingItem, ListingPage, PackageState, ReadSeek, Records, SearchItem, SearchPage, Source,
-    VersionRecord, VersionState,
+    ALL_PACKAGES, Content, Document, Entry, File, Fragment, Index, Kind, Listing, ListingItem, ListingPage, PackageState, ReadSeek, Records, SearchItem,
+    SearchPage, Source, VersionRecord, VersionState,
 };
 pub use request::{BaseUrl, Query, Request, Response, ResponseBody};
 pub use route::{Action, Captures, Handler, Route, RouteTable};
 pub use time::Timestamp;
 pub use uploads::{DirectPart, DirectParts, NewUpload, Upload, Uploads};
-pub use upstream::{CheckedDocument, Located, Need, UpstreamDocument, UpstreamIndex, UpstreamPath};
+pub use upstream::{CheckedDocument, Located, Need, UpstreamDocument, UpstreamIndex, UpstreamPath, Whole};
 
 /// Runs `work` where blocking is allowed: decompression, parsing of large documents, reading of staged files.
 ///

@@ -163,6 +163,9 @@ pub struct Fragment {
 /// Stands in a fragment for the repository's base URL. This byte cannot occur in JSON or XML text.
 pub const BASE_MARK: u8 = 0x01;
 
+/// Stands in place of a package for all of them: the records of this index are the names of packages, in place of versions.
+pub const ALL_PACKAGES: &str = "/";
+
 /// One version's part of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionRecord {

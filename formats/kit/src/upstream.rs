@@ -61,25 +61,50 @@ pub struct UpstreamIndex {
     pub accept: &'static str,
     /// Most pages that are followed by `Link: …; rel="next"` and joined by [`crate::Format::join_pages`]; 1 for none.
     pub pages: usize,
+    /// A header of the upstream's answers that numbers the states of the index. An answer with a lower number than what is kept (of a
+    /// mirror that lags behind) is not taken. See also [`crate::Format::upstream_serial`].
+    pub serial: Option<&'static str>,
 }
 
 impl UpstreamIndex {
     /// An index in one document.
     #[must_use]
     pub fn whole(path: impl Into<String>, accept: &'static str) -> Self {
-        Self { path: path.into(), accept, pages: 1 }
+        Self { path: path.into(), accept, pages: 1, serial: None }
     }
 }
 
 /// Where an upstream keeps a file, as its index says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
-    /// An absolute URL, or an encoded path below the upstream's root.
+    /// An absolute URL, or one relative to where the index came from.
     pub url: String,
     /// What its bytes must hash to.
     pub expected: Digests,
     /// The version that it belongs to.
     pub version: Option<String>,
+    /// The file of which it is a part, where the upstream does not give it by itself: `url` is then that file's, and the format takes the
+    /// part out of it ([`crate::Format::extract`]).
+    pub part_of: Option<Whole>,
+    /// Where else to take it from, when the upstream does not have it there.
+    pub otherwise: Option<Box<Self>>,
+}
+
+impl Located {
+    /// A file with an address of its own.
+    #[must_use]
+    pub fn at(url: impl Into<String>, expected: Digests, version: Option<String>) -> Self {
+        Self { url: url.into(), expected, version, part_of: None, otherwise: None }
+    }
+}
+
+/// A file that holds another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// Its path in the repository.
+    pub path: String,
+    /// What its bytes must hash to.
+    pub expected: Digests,
 }
 
 /// Something that a version needs besides: what a prefetch brings as well.

@@ -81,7 +81,7 @@ fn the_engine_reads_the_upstream_by_hooks_alone() {
     let mut expected = Digests::new();
     assert!(expected.insert_hex(entrepot_kit::Algorithm::Sha256, &digest.hex()));
     let located = Toy.locate("left-pad/1.0.0", "left-pad", &upstream).expect("located");
-    assert_eq!(located, Some(Located { url: String::from("left-pad/1.0.0"), expected, version: Some(String::from("1.0.0")) }));
+    assert_eq!(located, Some(Located::at("left-pad/1.0.0", expected, Some(String::from("1.0.0")))));
     assert_eq!(Toy.locate("left-pad/2.0.0", "left-pad", &upstream).expect("not located"), None);
 }
 

@@ -97,7 +97,7 @@ pub fn locate(path: &str, package: &str, document: &Bytes) -> Result<Option<Loca
     match path {
         NpmPath::Attestations(_, version) => {
             let url = dist_of(&version).and_then(|dist| dist.object("attestations")).and_then(|attestations| attestations.string("url"));
-            Ok(url.map(|url| Located { url, expected: Digests::new(), version: Some(version) }))
+            Ok(url.map(|url| Located::at(url, Digests::new(), Some(version))))
         }
         NpmPath::Tarball(name, file) => {
             let ours = file.strip_prefix(name.base()).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| rest.strip_suffix(".tgz"));
@@ -124,7 +124,7 @@ fn located(dist: &RawObject<'_>, version: &str) -> Option<Located> {
     {
         expected.insert_hex(Algorithm::Sha1, &shasum);
     }
-    Some(Located { url, expected, version: Some(version.to_owned()) })
+    Some(Located::at(url, expected, Some(version.to_owned())))
 }
 
 #[cfg(test)]

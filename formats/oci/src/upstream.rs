@@ -70,7 +70,7 @@ pub(crate) fn full_name(namespace: &str, image: &str) -> Option<String> {
 
 /// The list of an image's tags.
 pub(crate) fn index(image: &str) -> Option<UpstreamIndex> {
-    is_name(image).then(|| UpstreamIndex { path: format!("{image}/tags/list?n=1000"), accept: "application/json", pages: MOST_PAGES })
+    is_name(image).then(|| UpstreamIndex { path: format!("{image}/tags/list?n=1000"), accept: "application/json", pages: MOST_PAGES, serial: None })
 }
 
 fn not_a(what: &str) -> Error {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{CheckedDocument, Error, Result, Source, UpstreamPath};
+use entrepot_kit::{ALL_PACKAGES, CheckedDocument, Error, Result, Source, UpstreamPath};
 use http::{Method, StatusCode};
 
 use super::fetch::{About, checked, fetch_of, row};
@@ -28,10 +28,10 @@ pub(super) struct Taken {
 impl Engine {
     /// Takes a document in. An answer that is none of this format (the page of a captive portal, say) must not replace a good one.
     pub(super) async fn take_whole(&self, repo: &Arc<Repo>, job: &Job, fetched: Fetched) -> Result<Taken> {
-        let content_type = fetched.content_type.clone();
+        let (content_type, serial) = (fetched.content_type.clone(), fetched.name.as_deref().and_then(|serial| serial.trim().parse().ok()));
         let pages = self.pages(repo, job, fetched).await?;
         let count = pages.len();
-        let (format, path, package) = (Arc::clone(&repo.format), job.path.clone(), job.package.clone().unwrap_or_default());
+        let (format, path, package) = (Arc::clone(&repo.format), job.path.clone(), job.package.clone().unwrap_or_else(|| ALL_PACKAGES.to_owned()));
         let is_index = matches!(job.what, What::Index { .. });
         let check = move || {
             let document = match pages.as_slice() {
@@ -40,7 +40,8 @@ impl Engine {
             };
             let mut found = if is_index {
                 format.check_upstream_index(&package, &document)?;
-                CheckedDocument::default()
+                let serial: Option<u64> = serial.or_else(|| format.upstream_serial(&document));
+                CheckedDocument { data: serial.map(|serial| serial.to_string()).unwrap_or_default(), ..CheckedDocument::default() }
             } else {
                 format.check_upstream_document(&path, content_type.as_deref(), &document)?
             };

@@ -74,10 +74,13 @@ impl Engine {
         if let Some(done) = self.done_meanwhile(repo, job, kept, state).await? {
             return Ok(done);
         }
+        if let What::Part { whole, expected } = &job.what {
+            return self.keep_part(repo, job, whole, expected).await;
+        }
         let state = state.filter(|_| kept.is_some());
         let _permit = match job.what {
             What::Index { .. } => Some(self.indexes.acquire().await.map_err(Error::internal)?),
-            What::File { .. } | What::Document(_) => None,
+            What::File { .. } | What::Part { .. } | What::Document(_) => None,
         };
         if let (What::Document(document), Some(kept)) = (&job.what, kept)
             && let Some(header) = document.named_by.filter(|_| job.changes())
@@ -93,7 +96,7 @@ impl Engine {
         };
         let fetched = self.ask(repo, &fetch).await?;
         match (fetched.status, kept) {
-            (StatusCode::OK, _) => self.keep(repo, job, kept, fetched, progress).await,
+            (StatusCode::OK, _) => self.keep(repo, job, kept, state, fetched, progress).await,
             (StatusCode::NOT_MODIFIED, Some(kept)) => {
                 self.note_upstream(repo, checked(job, &fetched, self.now(), StatusCode::OK, state)).await?;
                 Ok(Progress::Done(Arc::clone(kept), Source::Cache))
@@ -155,6 +158,7 @@ impl Engine {
         repo: &Arc<Repo>,
         job: &Job,
         kept: Option<&Arc<StoredEntry>>,
+        state: Option<&UpstreamState>,
         fetched: Fetched,
         progress: &watch::Sender<Progress>,
     ) -> Result<Progress> {
@@ -163,8 +167,14 @@ impl Engine {
         let mut about = About { content_type: head.content_type.clone(), data: String::new() };
         let staged = match &job.what {
             What::File { expected, .. } => self.stage_file(repo, job, expected, fetched, &head, progress).await?,
-            What::Index { .. } | What::Document(_) => {
+            What::Index { .. } | What::Part { .. } | What::Document(_) => {
                 let taken = self.take_whole(repo, job, fetched).await?;
+                if let (What::Index { .. }, Some(kept)) = (&job.what, kept)
+                    && is_older(&taken.found.data, &kept.entry.data)
+                    && may_be_stale(repo, kept, state, self.now())
+                {
+                    return Err(Error::bad_gateway(format!("the upstream's index of {:?} is older than the one that is kept; it was not taken", job.name())));
+                }
                 if taken.pages > 1 {
                     // The validators are those of the first page.
                     (answered.etag, answered.last_modified) = (None, None);
@@ -219,6 +229,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Keeps bytes that were made here of what the upstream has.
+    pub(super) async fn keep_bytes(&self, repo: &Arc<Repo>, job: &Job, expected: &Digests, bytes: bytes::Bytes) -> Result<Progress> {
+        let algorithms = expected.algorithms().filter(|algorithm| *algorithm != Algorithm::Sha256).collect();
+        let mut writer = self.blobs.writer(WriteSpec { algorithms, limit: bytes.len() as u64 }).await?;
+        writer.write(bytes).await?;
+        let staged = writer.finish().await?;
+        check(job, expected, &staged)?;
+        self.place(repo, job, &staged, &About { content_type: None, data: String::new() }).await?;
+        Ok(Progress::Done(self.placed(repo, &job.path).await?, Source::Remote))
+    }
+
     /// Takes a file in while readers follow, and checks it.
     async fn stage_file(
         &self,
@@ -244,19 +265,34 @@ impl Engine {
             writer.write(bytes).await?;
         }
         let staged = writer.finish().await?;
-        match expected.mismatch(&staged.facts().digests) {
-            Some(algorithm) => {
-                Err(Error::bad_gateway(format!("the upstream's {:?} has another {} than was promised; it was not kept", job.path, algorithm.name())))
-            }
-            None => Ok(staged),
-        }
+        check(job, expected, &staged)?;
+        Ok(staged)
     }
+}
+
+/// Whether the bytes are those that were promised.
+fn check(job: &Job, expected: &Digests, staged: &StagedBlob) -> Result<()> {
+    match expected.mismatch(&staged.facts().digests) {
+        Some(algorithm) => {
+            Err(Error::bad_gateway(format!("the upstream's {:?} has another {} than was promised; it was not kept", job.path, algorithm.name())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether the number of an index comes before that of the kept one.
+fn is_older(new: &str, kept: &str) -> bool {
+    matches!((new.parse::<u64>(), kept.parse::<u64>()), (Ok(new), Ok(kept)) if new < kept)
 }
 
 /// The question for a job, without validators.
 pub(super) fn fetch_of(job: &Job) -> Fetch<'_> {
     let target = if job.target.contains("://") { Target::Url(&job.target) } else { Target::Path(&job.target) };
-    Fetch { accept: job.accept, space: job.package.as_deref(), gzip: matches!(job.what, What::Index { .. }), ..Fetch::get(target) }
+    let named_by = match &job.what {
+        What::Index { serial, .. } => *serial,
+        What::File { .. } | What::Part { .. } | What::Document(_) => None,
+    };
+    Fetch { accept: job.accept, named_by, space: job.package.as_deref(), gzip: matches!(job.what, What::Index { .. }), ..Fetch::get(target) }
 }
 
 /// What an entry says besides its bytes.
@@ -292,9 +328,14 @@ pub(super) fn checked(job: &Job, fetched: &Fetched, now: Timestamp, status: Stat
 /// The kept copy, when upstream cannot be reached and the copy is not too old for that.
 fn stale(repo: &Repo, kept: Option<Arc<StoredEntry>>, state: Option<&UpstreamState>, now: Timestamp, error: &Error) -> Option<Arc<StoredEntry>> {
     debug_assert_eq!(repo.kind(), Kind::Proxy);
-    let settings = repo.upstream().ok()?.settings();
     let kept = kept.filter(|_| error.status().is_server_error())?;
+    may_be_stale(repo, &kept, state, now).then_some(kept)
+}
+
+/// Whether a kept copy can stand for what upstream should have said.
+fn may_be_stale(repo: &Repo, kept: &StoredEntry, state: Option<&UpstreamState>, now: Timestamp) -> bool {
+    let Ok(upstream) = repo.upstream() else { return false };
     let checked = state.map_or(kept.entry.created, |state| state.checked);
-    let most = i64::try_from(settings.stale_for).unwrap_or(i64::MAX).saturating_mul(1000);
-    (now.0.saturating_sub(checked.0) <= most).then_some(kept)
+    let most = i64::try_from(upstream.settings().stale_for).unwrap_or(i64::MAX).saturating_mul(1000);
+    now.0.saturating_sub(checked.0) <= most
 }

@@ -1,6 +1,6 @@
 //! What a fill does.
 
-use entrepot_kit::{Digests, UpstreamDocument};
+use entrepot_kit::{ALL_PACKAGES, Digests, Located, UpstreamDocument, Whole};
 
 use crate::registry::Repo;
 
@@ -26,7 +26,9 @@ pub(super) enum What {
     /// Streamed to those who wait for it.
     File { expected: Digests, changes: bool },
     /// The index of the package: whole, joined of at most so many pages.
-    Index { pages: usize },
+    Index { pages: usize, serial: Option<&'static str> },
+    /// Taken out of another file, whose address the target is.
+    Part { whole: Whole, expected: Digests },
     /// Whole, checked by the format.
     Document(UpstreamDocument),
 }
@@ -41,9 +43,18 @@ impl Job {
     pub(super) fn file(path: &str, package: Option<String>, what: What) -> Self {
         let accept = match &what {
             What::Document(document) => Some(document.accept),
-            What::File { .. } | What::Index { .. } => None,
+            What::File { .. } | What::Index { .. } | What::Part { .. } => None,
         };
         Self { path: path.to_owned(), target: entrepot_kit::path::encode_path(path), accept, package, version: None, what }
+    }
+
+    /// What an index says of a file of the repository; `url` is its address.
+    pub(super) fn located(path: &str, package: Option<String>, located: Located, url: String) -> Self {
+        let what = match located.part_of {
+            Some(whole) => What::Part { whole, expected: located.expected },
+            None => What::File { expected: located.expected, changes: false },
+        };
+        Self { target: url, version: located.version, ..Self::file(path, package, what) }
     }
 
     /// The index of a package, called by its full name.
@@ -53,10 +64,15 @@ impl Job {
             path: index_path(package),
             target: index.path,
             accept: Some(index.accept),
-            package: Some(package.to_owned()),
+            package: (package != ALL_PACKAGES).then(|| package.to_owned()),
             version: None,
-            what: What::Index { pages: index.pages },
+            what: What::Index { pages: index.pages, serial: index.serial },
         })
+    }
+
+    /// Whether nobody waits for it who can be given what is kept: it is too large for that.
+    pub(super) fn is_behind(&self) -> bool {
+        self.path == index_path(ALL_PACKAGES)
     }
 
     /// Whether the bytes may change: what is fetched is then a revision, so that the past keeps what was before.
@@ -64,6 +80,7 @@ impl Job {
         match &self.what {
             What::File { changes, .. } => *changes,
             What::Index { .. } => true,
+            What::Part { .. } => false,
             What::Document(document) => !document.immutable,
         }
     }
@@ -71,8 +88,8 @@ impl Job {
     /// Most pages, and most bytes of all of them, where it is taken whole.
     pub(super) fn pages(&self) -> (usize, usize) {
         match &self.what {
-            What::File { .. } => (1, 0),
-            What::Index { pages } => (*pages, MAX_INDEX),
+            What::File { .. } | What::Part { .. } => (1, 0),
+            What::Index { pages, .. } => (*pages, MAX_INDEX),
             What::Document(document) => (document.pages, document.limit),
         }
     }
@@ -81,7 +98,7 @@ impl Job {
     pub(super) fn name(&self) -> &str {
         match &self.what {
             What::Index { .. } => self.package.as_deref().unwrap_or(&self.path),
-            What::File { .. } | What::Document(_) => &self.path,
+            What::File { .. } | What::Part { .. } | What::Document(_) => &self.path,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use entrepot_kit::{Action, Digests, Entry, Error, File, Records, Result, Source, UpstreamPath};
+use entrepot_kit::{ALL_PACKAGES, Action, Digests, Entry, Error, File, Located, Records, Result, Source, UpstreamPath};
 use http::StatusCode;
 use tokio::sync::watch;
 
@@ -18,6 +18,7 @@ use crate::store::model::StoredEntry;
 mod document;
 mod fetch;
 mod job;
+mod part;
 
 use job::{Job, MAX_INDEX, What};
 
@@ -25,6 +26,8 @@ use job::{Job, MAX_INDEX, What};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take when a kept copy could be served instead.
 pub(crate) const PATIENCE_WITH_COPY: Duration = Duration::from_secs(3);
+/// How long the list of all packages is fresh at least, in seconds: it has tens of megabytes, and every state of it is kept.
+const LIST_LIFETIME: u64 = 3600;
 
 impl Reader {
     pub(crate) async fn proxy_stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
@@ -36,9 +39,12 @@ impl Reader {
         let Some(stored) = self.index(repo, package).await? else { return Ok(None) };
         let document = self.engine.whole(&stored).await?;
         let (format, package, digest) = (Arc::clone(&repo.format), package.to_owned(), stored.entry.digest);
-        let full = repo.full_name(&package).into_owned();
+        let (full, listing) = (repo.full_name(&package).into_owned(), Arc::clone(repo));
         entrepot_kit::blocking(move || {
-            let records = format.upstream_records(&full, &document, kind)?;
+            let mut records = format.upstream_records(&full, &document, kind)?;
+            if package == ALL_PACKAGES {
+                records.versions.retain(|record| listing.rules.admits(&record.version) && listing.patterns.admits(&record.version));
+            }
             Ok(Some(Records { package, stamp: digest.map(|digest| digest.hex()).unwrap_or_default(), ..records }))
         })
         .await
@@ -47,7 +53,7 @@ impl Reader {
     /// The upstream's index of a package, fresh enough.
     async fn index(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<StoredEntry>>> {
         let full = repo.full_name(package);
-        if !self.admits(repo, package, &full).await? {
+        if package != ALL_PACKAGES && !self.admits(repo, package, &full).await? {
             return Ok(None);
         }
         let Some(job) = Job::index(repo, &full) else { return Ok(None) };
@@ -97,14 +103,28 @@ impl Reader {
                 let (format, wanted) = (Arc::clone(&repo.format), path.clone().into_owned());
                 let located = entrepot_kit::blocking(move || format.locate(&wanted, &needed, &document)).await?;
                 let Some(located) = located else { return Ok(None) };
-                let mut job = Job::file(&path, package, What::File { expected: located.expected, changes: false });
-                (job.target, job.version) = (located.url, located.version);
-                job
+                return self.located(repo, &path, package, &index.entry.path, located).await;
             }
         };
         let changes = job.changes();
         let answer = if changes { self.changing(repo, job).await? } else { self.unchanging(repo, job).await? };
         self.engine.answer(answer, &path, changes).await
+    }
+
+    /// A file of which an index says where it is: kept, or fetched once from the first place that has it.
+    async fn located(&self, repo: &Arc<Repo>, path: &str, package: Option<String>, index: &str, mut located: Located) -> Result<Option<File>> {
+        let mut is_first = true;
+        loop {
+            let otherwise = located.otherwise.take();
+            let url = self.engine.absolute(repo, index, &located.url).await?;
+            let job = Job::located(path, package.clone(), located, url);
+            // That it is missing in one place says nothing of the next.
+            let answer = if is_first { self.unchanging(repo, job).await? } else { Answer::Filling(self.engine.start(repo, job, None, None)) };
+            match (self.engine.answer(answer, path, false).await?, otherwise) {
+                (None, Some(next)) => (located, is_first) = (*next, false),
+                (found, _) => return Ok(found),
+            }
+        }
     }
 
     /// A file that is here, undamaged.
@@ -141,7 +161,11 @@ impl Reader {
         let settings = repo.upstream()?.settings();
         if let Some(state) = &state {
             let found = state.status == i32::from(StatusCode::OK.as_u16());
-            let lifetime = if found { settings.mutable_ttl } else { settings.negative_ttl };
+            let lifetime = match (found, job.is_behind()) {
+                (true, true) if settings.mutable_ttl > 0 => settings.mutable_ttl.max(LIST_LIFETIME),
+                (true, _) => settings.mutable_ttl,
+                (false, _) => settings.negative_ttl,
+            };
             if self.now.0.saturating_sub(state.checked.0) < i64::try_from(lifetime).unwrap_or(i64::MAX).saturating_mul(1000) {
                 match (found, &kept) {
                     (true, Some(stored)) => return Ok(Answer::Kept(Arc::clone(stored), Source::Cache)),
@@ -149,6 +173,12 @@ impl Reader {
                     (true, None) => {}
                 }
             }
+        }
+        if job.is_behind() {
+            // It comes for those who ask later.
+            drop(self.engine.start(repo, job, kept.clone(), state));
+            let wait = || Error::unavailable("the list of packages is being fetched from the upstream: try again later", 10);
+            return kept.map(|kept| Answer::Kept(kept, Source::Cache)).ok_or_else(wait);
         }
         Ok(Answer::Filling(self.engine.start(repo, job, kept, state)))
     }

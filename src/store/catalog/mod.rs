@@ -261,6 +261,12 @@ impl Catalog {
         forward!(self.read(packages::records, repository, &package, kind, at))
     }
 
+    /// What an index document of a live package is made of, now or at a revision, where that is the files of a folder.
+    pub async fn file_records(&self, repository: i64, package: &str, folder: &str, at: Option<u64>) -> Result<Option<Records>> {
+        let (package, folder) = (package.to_owned(), folder.to_owned());
+        forward!(self.read(packages::file_records, repository, &package, &folder, at))
+    }
+
     /// The live entry at a path, now or at a revision.
     pub async fn entry(&self, repository: i64, path: &str, at: Option<u64>) -> Result<Option<StoredEntry>> {
         let path = path.to_owned();

@@ -188,7 +188,7 @@ impl Facade for Memory {
             let holds = match precondition {
                 Precondition::EntryAbsent(path) => !state.files.contains_key(path),
                 Precondition::EntryIs { path, digest } => state.files.get(path).is_some_and(|(content, _)| Sha256Digest::of(content) == *digest),
-                Precondition::PackageAt { .. } | Precondition::VersionNew { .. } => false,
+                Precondition::PackageAt { .. } | Precondition::VersionNew { .. } | Precondition::VersionLive { .. } => false,
             };
             if !holds {
                 return Err(Error::conflict(format!("{precondition:?}")));

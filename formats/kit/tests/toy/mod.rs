@@ -117,7 +117,7 @@ impl Format for Toy {
         let (known, mut expected) = (versions(document)?, Digests::new());
         let Some(sha256) = known.get(version).and_then(|state| state.get("sha256")?.as_str()) else { return Ok(None) };
         expected.insert_hex(entrepot_kit::Algorithm::Sha256, sha256);
-        Ok(Some(Located { url: format!("{package}/{version}"), expected, version: Some(version.to_owned()) }))
+        Ok(Some(Located::at(format!("{package}/{version}"), expected, Some(version.to_owned()))))
     }
 }
 

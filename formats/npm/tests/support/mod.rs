@@ -230,7 +230,7 @@ impl State {
                     !self.versions.get(package).is_some_and(|versions| versions.iter().any(|state| state.version == *version))
                 }
                 Precondition::EntryAbsent(path) => !self.entries.contains_key(path),
-                Precondition::EntryIs { .. } => false,
+                Precondition::EntryIs { .. } | Precondition::VersionLive { .. } => false,
             };
             if !holds {
                 return Err(Error::conflict("a precondition does not hold"));

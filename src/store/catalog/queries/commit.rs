@@ -92,6 +92,11 @@ impl Change<'_> {
                     return Err(QueryError::conflict(format!("the version {version:?} of {package:?} exists, or existed: its name stays taken")));
                 }
             }
+            Precondition::VersionLive { package, version } => {
+                if !names::version(self.connection, self.repository, package, version)?.is_some_and(|state| state.live) {
+                    return Err(QueryError::conflict(format!("the version {version:?} of {package:?} is gone")));
+                }
+            }
             Precondition::EntryAbsent(path) => {
                 if paths::living(self.connection, self.repository, path)?.is_some() {
                     return Err(QueryError::conflict(format!("there is a file at {path:?} already")));

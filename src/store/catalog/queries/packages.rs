@@ -6,10 +6,11 @@ use bytes::Bytes;
 use diesel::prelude::*;
 use entrepot_kit::{PackageState, Records, Timestamp, VersionRecord, VersionState};
 
+use super::entries::behind_folder;
 use super::{Conn, at_view};
 use crate::store::catalog::convert::{from_column, limit_column, to_column};
 use crate::store::catalog::failure::QueryResult;
-use crate::store::catalog::schema::{fragments, package_changes, package_documents, packages, versions};
+use crate::store::catalog::schema::{entries, fragments, package_changes, package_documents, packages, versions};
 
 /// Most packages of one page.
 const MOST: usize = 10_000;
@@ -194,6 +195,37 @@ pub(crate) fn records(connection: &mut Conn, repository: i64, package: &str, kin
         document: state.document,
         versions,
         deleted,
+        created: Some(state.created),
+        modified: Some(state.modified),
+        stamp: state.changed.to_string(),
+    }))
+}
+
+/// The same where the fragments are those of the files in a folder, in the order of their names.
+pub(crate) fn file_records(connection: &mut Conn, repository: i64, package: &str, folder: &str, at: Option<u64>) -> QueryResult<Option<Records>> {
+    let Some(Found { state, .. }) = find(connection, repository, package, at)? else { return Ok(None) };
+    let at = to_column(state.changed);
+    let mut files: Vec<(String, String, i64)> = entries::table
+        .filter(entries::repository_id.eq(repository))
+        .filter(entries::path.gt(folder))
+        .filter(entries::path.lt(behind_folder(folder)))
+        .filter(entries::package.eq(package))
+        .filter(entries::data.ne(""))
+        .filter(entries::born.le(at))
+        .filter(entries::died.is_null().or(entries::died.gt(at)))
+        .select((entries::path, entries::data, entries::created))
+        .load(connection)?;
+    files.sort_unstable();
+    let record = |(path, data, created): (String, String, i64)| VersionRecord {
+        version: path.strip_prefix(folder).unwrap_or(&path).to_owned(),
+        published: Some(Timestamp(created)),
+        bytes: data.into(),
+    };
+    Ok(Some(Records {
+        package: state.name,
+        document: state.document,
+        versions: files.into_iter().map(record).collect(),
+        deleted: Vec::new(),
         created: Some(state.created),
         modified: Some(state.modified),
         stamp: state.changed.to_string(),

@@ -5,10 +5,11 @@ use entrepot_kit::{Action, Death, Listing, ListingItem, PrincipalKind};
 
 use super::{NOW, commit, entry, on_both, publish, repository, system};
 use crate::store::catalog::Catalog;
-use crate::store::model::{AuditFilter, AuditRow, CatalogError, Commit, KeyRow, PolicyRow, TokenRow, UpstreamState};
+use crate::store::model::{AuditFilter, AuditRow, CatalogError, Commit, KeyRow, NewRow, PolicyRow, TokenRow, UpstreamState};
 
 on_both!(
     the_past_stays_as_it_was,
+    files_are_fragments_by_their_data,
     listings_fold_folders,
     search_finds_beginnings_of_words,
     accounts_and_policies_move_the_epoch,
@@ -41,6 +42,34 @@ async fn the_past_stays_as_it_was(catalog: Catalog) {
     assert_eq!(catalog.revision_at(repo.id, NOW.plus(-1)).await.expect("read"), 0);
     let spans = catalog.version_history(repo.id, "a", 10).await.expect("read");
     assert!(spans.len() == 3 && spans.iter().all(|span| span.died == Some(5)), "{spans:?}");
+}
+
+async fn files_are_fragments_by_their_data(catalog: Catalog) {
+    let repo = repository(&catalog, "main/one").await;
+    let with_data = |path: &str, text: &str, said: &str| {
+        let mut row = entry(path, Some(("a", "1.0.0")), text);
+        if let NewRow::Entry { data, .. } = &mut row {
+            said.clone_into(data);
+        }
+        row
+    };
+    publish(&catalog, &repo, "a", "1.0.0").await;
+    let births = vec![
+        with_data("files/a/z", "z", "{1}"),
+        with_data("files/a/b", "b", "{2}"),
+        with_data("files/a/b.metadata", "m", ""),
+        with_data("files/ab/c", "c", "{3}"),
+    ];
+    catalog.commit(Commit { births, ..commit(&repo, "upload") }).await.expect("uploaded");
+    let births = vec![with_data("files/a/b", "b", "{2, yanked}")];
+    catalog.commit(Commit { births, ..commit(&repo, "yank") }).await.expect("yanked");
+    catalog.commit(Commit { deaths: vec![Death::Entry(String::from("files/a/z"))], ..commit(&repo, "delete") }).await.expect("deleted");
+    for (at, wanted) in [(Some(1), ""), (Some(2), "b{2} z{1}"), (Some(3), "b{2, yanked} z{1}"), (None, "b{2, yanked}")] {
+        let records = catalog.file_records(repo.id, "a", "files/a/", at).await.expect("read").expect("records");
+        let found: Vec<String> = records.versions.iter().map(|record| record.version.clone() + &String::from_utf8_lossy(&record.bytes)).collect();
+        assert_eq!(found.join(" "), wanted, "at {at:?}");
+    }
+    assert!(catalog.file_records(repo.id, "nothing", "files/nothing/", None).await.expect("read").is_none());
 }
 
 async fn listings_fold_folders(catalog: Catalog) {
