@@ -86,9 +86,9 @@ async fn npm_publishes_by_its_identity_token() {
     for token in &tokens {
         let (statement, signature) = token.rsplit_once('.').unwrap();
         for secret in [signature, statement.split('.').nth(1).unwrap()] {
-            assert!(!log.contains(&secret[..40]), "an identity token is in the log");
+            assert!(!log.contains(secret.get(..40).unwrap()), "an identity token is in the log");
         }
     }
-    let given = log.split("ent_").skip(1).filter(|rest| rest.as_bytes().get(12) == Some(&b'_') && !rest[13..].starts_with("***"));
+    let given = log.split("ent_").skip(1).filter(|rest| rest.as_bytes().get(12) == Some(&b'_') && !rest.get(13..).unwrap().starts_with("***"));
     assert_eq!(given.count(), 0, "a token of ours is in the log");
 }

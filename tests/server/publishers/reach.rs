@@ -126,6 +126,38 @@ async fn plain_files_are_named_by_their_paths() {
     assert_eq!(house.call(Call::get("/beta/files/b.txt")).await.status, 200);
 }
 
+/// What an upload of Python's tools is of, only its body says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_distribution_is_uploaded_to_its_one_project() {
+    use entrepot_format_pypi::testing::{Form, Wheel};
+    let (house, issuer) = (furnished(&Turned::default()).await, TestIssuer::start().await);
+    for address in ["alpha/pypi", "beta/pypi"] {
+        house.repository(address, "pypi", Kind::Hosted, false, json!({})).await;
+    }
+    house.publisher("app", &issuer, "alpha/pypi", &["acme-app"], |_| {}).await;
+    let reply = house.call(Call::post("/_/oidc/alpha/pypi/mint-token", json!({ "token": issuer.token(AUDIENCE) }).to_string())).await;
+    let token = reply.json()["token"].as_str().expect("a token").to_owned();
+    let upload = async |address: &str, name: &str, version: &str| {
+        let call = Call::post(format!("/{address}/legacy/"), Form::wheel(&Wheel::new(name, version, "")).body());
+        house.call(call.with("Content-Type", Form::content_type()).signed("__token__", &token)).await
+    };
+    for (name, version) in [("acme-app", "1.0"), ("Acme_App", "1.1")] {
+        let reply = upload("alpha/pypi", name, version).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    let head = house.head("alpha/pypi");
+    for name in ["other", "acme-app2", "acme", "acme-app-x"] {
+        let reply = upload("alpha/pypi", name, "1.0").await;
+        assert_eq!(reply.status, 403, "{name}: {}", reply.text());
+    }
+    for address in ["beta/pypi", "alpha/pypi.at-r1", "alpha/none"] {
+        assert_eq!(upload(address, "acme-app", "2.0").await.status, 404, "{address}");
+    }
+    assert_eq!((house.head("alpha/pypi"), house.head("beta/pypi")), (head, 0));
+    let read = async |path: &str| status(&house, Call::get(format!("/alpha/pypi/{path}")).signed("__token__", &token)).await;
+    assert_eq!((read("simple/acme-app/").await, read("simple/other/").await, read("simple/").await), (200, 404, 404));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_pushed_by_docker_s_way_too() {
     let (house, issuer) = (furnished(&Turned::default()).await, TestIssuer::start().await);
