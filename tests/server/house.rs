@@ -266,7 +266,9 @@ impl Subject for House {
 
     async fn upstream(&self, repository: &str) -> Result<String, String> {
         let relay = Relay::at("127.0.0.1", self.host.parse().map_err(|_| "an address")?).await.map_err(|error| error.to_string())?;
-        let url = format!("http://{}{}/", relay.address, path_of(repository));
+        // Of these an upstream is an index, not the repository that it is in.
+        let index = if repository.starts_with("pypi-") { "simple/" } else { "" };
+        let url = format!("http://{}{}/{index}", relay.address, path_of(repository));
         self.relays.lock().await.insert(repository.to_owned(), relay);
         Ok(url)
     }

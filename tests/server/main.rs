@@ -17,6 +17,7 @@ mod operations;
 mod proxy;
 mod publishers;
 mod pypi;
+mod pypi_proxy;
 #[path = "../support/raw.rs"]
 mod raw;
 mod registry;

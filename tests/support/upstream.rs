@@ -87,6 +87,7 @@ pub(crate) struct Reply {
     gate: Option<(usize, Gate)>,
     cut: Option<usize>,
     guard: Option<(String, String)>,
+    ranged: bool,
 }
 
 impl Reply {
@@ -102,6 +103,7 @@ impl Reply {
             gate: None,
             cut: None,
             guard: None,
+            ranged: false,
         }
     }
 
@@ -172,6 +174,25 @@ impl Reply {
         Self { length: Length::Chunked, ..self }
     }
 
+    /// Gives the range that is asked for, 206.
+    pub(crate) fn ranged(self) -> Self {
+        Self { ranged: true, ..self }
+    }
+
+    /// The part of the answer that a request wants: `bytes=2-5` or `bytes=-3`.
+    fn part(&self, seen: &Seen) -> Option<Self> {
+        let (first, last) = seen.header("range").filter(|_| self.ranged)?.strip_prefix("bytes=")?.split_once('-')?;
+        let size = self.body.len();
+        let (start, end) = match (first.parse::<usize>(), last.parse::<usize>()) {
+            (Ok(start), Ok(last)) => (start.min(size), (last + 1).min(size)),
+            (Ok(start), Err(_)) => (start.min(size), size),
+            (Err(_), Ok(last)) => (size.saturating_sub(last), size),
+            _ => return None,
+        };
+        let said = format!("bytes {start}-{}/{size}", end.saturating_sub(1));
+        Some(Self { status: 206, body: self.body.slice(start..end), ranged: false, ..self.clone() }.header("Content-Range", said))
+    }
+
     fn matches(&self, seen: &Seen) -> bool {
         let etag = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("etag")).map(|(_, value)| value.as_str());
         etag.is_some() && self.status == 200 && seen.header("if-none-match") == etag
@@ -181,6 +202,9 @@ impl Reply {
     async fn send(&self, seen: &Seen, stream: &mut TcpStream) -> std::io::Result<bool> {
         if let Some((_, challenge)) = self.guard.as_ref().filter(|(wanted, _)| seen.header("authorization") != Some(wanted)) {
             return Box::pin(Self::status(401).header("WWW-Authenticate", challenge).send(seen, stream)).await;
+        }
+        if let Some(part) = self.part(seen) {
+            return Box::pin(part.send(seen, stream)).await;
         }
         tokio::time::sleep(self.delay).await;
         let unchanged = self.matches(seen);
@@ -388,6 +412,7 @@ mod self_test {
         upstream.answer("/cut", Reply::bytes("hello").cut_after(2));
         upstream.answer("/chunked", Reply::bytes("hello").chunked().paced(3, Duration::from_millis(1)));
         upstream.answer("/gzip", Reply::bytes("hello").gzip());
+        upstream.answer("/ranged", Reply::bytes("hello").ranged());
         for (request, expected) in [
             ("GET /a HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nETag: \"1\"\r\nContent-Length: 5\r\n\r\nhello"),
             ("HEAD /a HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nETag: \"1\"\r\nContent-Length: 5\r\n\r\n"),
@@ -398,6 +423,9 @@ mod self_test {
             ("GET /bad HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nContent-Length: 9\r\n\r\nshort"),
             ("GET /cut HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nContent-Length: 5\r\n\r\nhe"),
             ("GET /chunked HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"),
+            ("GET /ranged HTTP/1.1\r\nRange: bytes=1-2\r\n\r\n", "HTTP/1.1 206 scripted\r\nContent-Range: bytes 1-2/5\r\nContent-Length: 2\r\n\r\nel"),
+            ("GET /ranged HTTP/1.1\r\nRange: bytes=-9\r\n\r\n", "HTTP/1.1 206 scripted\r\nContent-Range: bytes 0-4/5\r\nContent-Length: 5\r\n\r\nhello"),
+            ("GET /ranged HTTP/1.1\r\n\r\n", "HTTP/1.1 200 scripted\r\nContent-Length: 5\r\n\r\nhello"),
             ("GET /none HTTP/1.1\r\n\r\n", "HTTP/1.1 404 scripted\r\nContent-Length: 11\r\n\r\nstatus 404\n"),
         ] {
             assert_eq!(ask(&upstream, request).await, expected, "{request}");

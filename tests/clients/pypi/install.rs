@@ -1,4 +1,5 @@
-//! Every tool installs: with extras, hashes, yanked releases, releases for other Pythons, and from source.
+//! Every tool installs, from a hosted repository, a proxy of it and a group over that: with extras, hashes, yanked releases, releases for
+//! other Pythons, and from source.
 #![cfg(test)]
 
 use std::path::Path;
@@ -44,27 +45,51 @@ const NAMES: [&str; 4] = ["acme-app", "acme-base", "acme-more", "acme-source"];
 /// The newest of all that is final, not yanked, and for this Python.
 const WANTED: &str = "1.0 1.1 1.0 1.0";
 
+/// A server with a proxy of a repository, and a group over the proxy and a repository with nothing in it.
+fn another(upstream: &str) -> TestServer {
+    let upstream = format!("upstream = {{ url = {upstream:?}, allow_private = true }}");
+    let repository = |name: &str, rest: &str| format!("[[repository]]\nname = {name:?}\nformat = \"pypi\"\ntags = {{ visibility = \"public\" }}\n{rest}\n");
+    let config = [
+        repository("pypi", ""),
+        repository("pypi-remote", &format!("kind = \"proxy\"\n{upstream}")),
+        repository("pypi-all", "kind = \"group\"\nmembers = [\"main/pypi\", \"main/pypi-remote\"]"),
+    ];
+    TestServer::builder().config(config.concat()).start()
+}
+
+/// Lets tools install from all three kinds of repositories.
+async fn from_everywhere(install: fn(&Home, &str)) {
+    let (server, home) = (TestServer::start(), Home::new());
+    let site = stock(&server, &home).await;
+    let other = another(&site.index());
+    for index in [site.index(), other.url("/main/pypi-remote/simple/"), other.url("/main/pypi-all/simple/")] {
+        install(&Home::new(), &index);
+    }
+    for server in [&server, &other] {
+        assert_eq!(server.log_lines(&["status=5"]), 0, "{}", server.log());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pypi_pip_and_uv_install() {
-    let server = TestServer::start();
-    let home = Home::new();
-    let site = stock(&server, &home).await;
-    let index = site.index();
+    from_everywhere(pip_and_uv).await;
+}
 
+fn pip_and_uv(home: &Home, index: &str) {
     let environment = home.environment("pip");
-    home.pip(&environment, &["install", "--quiet", "--index-url", &index, "acme-app[more]", "acme-source"]).succeeded();
-    assert_eq!(versions(&home, &environment, &NAMES), WANTED);
-    let yanked = home.pip(&environment, &["install", "--index-url", &index, "acme-base==1.2"]).succeeded();
+    home.pip(&environment, &["install", "--quiet", "--index-url", index, "acme-app[more]", "acme-source"]).succeeded();
+    assert_eq!(versions(home, &environment, &NAMES), WANTED);
+    let yanked = home.pip(&environment, &["install", "--index-url", index, "acme-base==1.2"]).succeeded();
     assert!(yanked.text().contains("it breaks everything"), "{yanked}");
-    home.pip(&environment, &["install", "--index-url", &index, "acme-base==2.0"]).failed();
-    home.pip(&home.environment("binary"), &["install", "--index-url", &index, "--only-binary", ":all:", "acme-app"]).succeeded();
-    home.pip(&home.environment("binary-source"), &["install", "--index-url", &index, "--only-binary", ":all:", "acme-source"]).failed();
+    home.pip(&environment, &["install", "--index-url", index, "acme-base==2.0"]).failed();
+    home.pip(&home.environment("binary"), &["install", "--index-url", index, "--only-binary", ":all:", "acme-app"]).succeeded();
+    home.pip(&home.environment("binary-source"), &["install", "--index-url", index, "--only-binary", ":all:", "acme-source"]).failed();
 
     let environment = home.environment("uv");
     let into = environment.join("bin/python").display().to_string();
-    let uv = |arguments: &[&str]| home.uv(home.path(), &[&["pip", "install", "--python", &into, "--default-index", &index][..], arguments].concat());
+    let uv = |arguments: &[&str]| home.uv(home.path(), &[&["pip", "install", "--python", &into, "--default-index", index][..], arguments].concat());
     uv(&["acme-app[more]", "acme-source"]).succeeded();
-    assert_eq!(versions(&home, &environment, &NAMES), WANTED);
+    assert_eq!(versions(home, &environment, &NAMES), WANTED);
     let yanked = uv(&["acme-base==1.2"]).succeeded();
     assert!(yanked.text().contains("it breaks everything"), "{yanked}");
     uv(&["acme-base==2.0"]).failed();
@@ -73,19 +98,19 @@ async fn pypi_pip_and_uv_install() {
     // Hashes as another tool wrote them down, and one that is wrong.
     std::fs::write(home.path().join("in.txt"), "acme-app[more]\nacme-source\n").unwrap();
     let locked =
-        home.uv(home.path(), &["pip", "compile", "--quiet", "--generate-hashes", "--default-index", &index, "--no-header", "in.txt"]).succeeded().stdout;
+        home.uv(home.path(), &["pip", "compile", "--quiet", "--generate-hashes", "--default-index", index, "--no-header", "in.txt"]).succeeded().stdout;
     assert!(locked.matches("sha256:").count() >= 7, "{locked}");
     let hashed = home.path().join("hashed.txt").display().to_string();
     // pip holds what it builds with against hashes too, and those are not in the file.
     let pip = |environment: &str| {
         let environment = home.environment(environment);
-        home.pip(&environment, &["install", "--quiet", "--index-url", &index, "flit_core"]).succeeded();
-        (home.pip(&environment, &["install", "--quiet", "--require-hashes", "--no-build-isolation", "--index-url", &index, "-r", &hashed]), environment)
+        home.pip(&environment, &["install", "--quiet", "--index-url", index, "flit_core"]).succeeded();
+        (home.pip(&environment, &["install", "--quiet", "--require-hashes", "--no-build-isolation", "--index-url", index, "-r", &hashed]), environment)
     };
     std::fs::write(&hashed, &locked).unwrap();
     let (outcome, environment) = pip("hashes");
     outcome.succeeded();
-    assert_eq!(versions(&home, &environment, &NAMES), WANTED);
+    assert_eq!(versions(home, &environment, &NAMES), WANTED);
     uv(&["--reinstall", "--require-hashes", "-r", &hashed]).succeeded();
     let wrong: String = locked.lines().map(|line| if line.contains("sha256:") { flip(line) } else { line.to_owned() } + "\n").collect();
     std::fs::write(&hashed, wrong).unwrap();
@@ -102,10 +127,10 @@ fn flip(line: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pypi_poetry_and_pdm_install() {
-    let server = TestServer::start();
-    let home = Home::new();
-    let site = stock(&server, &home).await;
-    let index = site.index();
+    from_everywhere(projects).await;
+}
+
+fn projects(home: &Home, index: &str) {
     let table = "[project]\nname = \"mine\"\nversion = \"1.0\"\nrequires-python = \">=3.10,<4\"\ndependencies = [\"acme-app[more]\", \"acme-source\"]\n";
 
     let poetry = home.project("poetry");
@@ -115,7 +140,7 @@ async fn pypi_poetry_and_pdm_install() {
     )
     .unwrap();
     home.poetry(&poetry, &["install", "--no-interaction"]).succeeded();
-    assert_eq!(versions(&home, &poetry.join(".venv"), &NAMES), WANTED);
+    assert_eq!(versions(home, &poetry.join(".venv"), &NAMES), WANTED);
     let lock = std::fs::read_to_string(poetry.join("poetry.lock")).unwrap();
     assert!(lock.contains("sha256:") && lock.contains(&index.trim_end_matches('/').to_owned()), "{lock}");
 
@@ -126,12 +151,12 @@ async fn pypi_poetry_and_pdm_install() {
     )
     .unwrap();
     home.pdm(&pdm, &["install"]).succeeded();
-    assert_eq!(versions(&home, &pdm.join(".venv"), &NAMES), WANTED);
+    assert_eq!(versions(home, &pdm.join(".venv"), &NAMES), WANTED);
 
     let uv = home.project("uv");
     std::fs::write(uv.join("pyproject.toml"), format!("{table}\n[[tool.uv.index]]\nname = \"ours\"\nurl = {index:?}\ndefault = true\n")).unwrap();
     let mut sync = home.python_command("python", "uv", &uv);
     sync.env_remove("UV_NO_CONFIG").args(["sync"]);
     crate::support::process::run(sync, crate::support::clients::PATIENCE).succeeded();
-    assert_eq!(versions(&home, &uv.join(".venv"), &NAMES), WANTED);
+    assert_eq!(versions(home, &uv.join(".venv"), &NAMES), WANTED);
 }

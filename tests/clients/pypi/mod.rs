@@ -40,6 +40,12 @@ impl Site {
         home.twine(folder, &[&fixed[..], files].concat())
     }
 
+    /// Uploads a built project with twine.
+    fn twine_all(&self, home: &Home, folder: &Path) -> Output {
+        let files = [".whl", ".tar.gz"].map(|ending| built_file(folder, ending).display().to_string());
+        self.twine(home, folder, &files.each_ref().map(String::as_str))
+    }
+
     /// Uploads with uv.
     fn uv(&self, home: &Home, folder: &Path, files: &[&str]) -> Output {
         home.uv(folder, &[&["publish", "--publish-url", &self.base, "--token", &self.token][..], files].concat())

@@ -14,7 +14,7 @@ async fn pypi_uploads_are_run_again() {
         let folder = home.built(&plain(name, "1.0"));
         let wheel = built_file(&folder, ".whl");
         let upload = |folder| match name {
-            "again-twine" => site.twine(&home, folder, &["dist/again_twine-1.0-py3-none-any.whl", "dist/again_twine-1.0.tar.gz"]),
+            "again-twine" => site.twine_all(&home, folder),
             _ => site.uv(&home, folder, &[]),
         };
         upload(&folder).succeeded();
@@ -23,8 +23,6 @@ async fn pypi_uploads_are_run_again() {
         let honest = std::fs::read(&wheel).unwrap();
         std::fs::remove_dir_all(folder.join("dist")).unwrap();
         std::fs::write(folder.join(name.replace('-', "_")).join("more.py"), "MORE = True\n").unwrap();
-        let lines = std::fs::read_to_string(folder.join("pyproject.toml")).unwrap();
-        std::fs::write(folder.join("pyproject.toml"), lines).unwrap();
         let mut build = home.python_command("python", "python", &folder);
         build.args(["-m", "build", "--no-isolation", "--quiet", "."]);
         crate::support::process::run(build, crate::support::clients::PATIENCE).succeeded();

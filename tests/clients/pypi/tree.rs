@@ -16,6 +16,7 @@ const WANTED: [&str; 3] = ["poetry==2.1.3", "twine==6.1.0", "hatch==1.14.1"];
 /// Packages that these come to, at least.
 const LEAST: usize = 40;
 
+/// A hosted, a proxy and a group repository. Where this machine's index and its files are is the machine's business.
 fn config(upstream: &str) -> String {
     format!(
         r#"
@@ -29,7 +30,7 @@ name = "pypi-remote"
 format = "pypi"
 kind = "proxy"
 tags = {{ visibility = "public" }}
-upstream = {{ url = {upstream:?}, mutable_ttl = 0 }}
+upstream = {{ url = {upstream:?}, mutable_ttl = 0, allow_private = true }}
 
 [[repository]]
 name = "pypi-all"
