@@ -27,7 +27,11 @@ mod health;
 mod mirrors;
 pub(crate) mod observe;
 mod place;
+<<<<<<< HEAD
 mod recent;
+=======
+pub(crate) mod publishers;
+>>>>>>> publishers
 mod registry;
 mod repository;
 pub mod tls;
@@ -111,6 +115,7 @@ pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> 
             .configure(health::routes)
             .configure(figures::routes)
             .configure(mirrors::routes)
+            .configure(publishers::routes)
             .configure(crate::api::routes)
             .configure(crate::ui::routes)
             .default_service(web::to(repository::serve))

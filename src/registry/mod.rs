@@ -21,6 +21,7 @@ use crate::store::uploads::UploadStore;
 use crate::upstream::{Fetch, Fetched};
 
 mod cache;
+mod confine;
 mod facade;
 mod fill;
 mod group;

@@ -7,9 +7,13 @@
 mod direct_uploads;
 mod generic;
 mod generic_uploads;
+#[expect(dead_code, reason = "other tests need more of what is shared")]
+#[path = "../support/issuer.rs"]
+mod issuer;
 mod memory;
 mod npm_commands;
 mod npm_install;
+mod npm_publishers;
 mod npm_quickstart;
 mod oci;
 mod pypi;
@@ -20,6 +24,9 @@ mod replicas;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/mod.rs"]
 mod support;
+#[expect(dead_code, reason = "other tests need more of what is shared")]
+#[path = "../support/upstream.rs"]
+mod upstream;
 
 use support::TestServer;
 
