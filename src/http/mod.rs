@@ -115,7 +115,6 @@ pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> 
             .configure(health::routes)
             .configure(figures::routes)
             .configure(mirrors::routes)
-            .configure(publishers::routes)
             .configure(crate::api::routes)
             .configure(crate::ui::routes)
             .default_service(web::to(repository::serve))

@@ -22,7 +22,7 @@ use crate::http::observe::tell;
 use crate::http::place::{Asked, Place, is_registry, speaks_registry};
 use crate::http::recent::{Again, MadeOf, is_of_records};
 use crate::http::registry::{Challenge, Need, Own, covers, needs};
-use crate::http::{Server, body};
+use crate::http::{Server, body, publishers};
 use crate::metrics::About;
 use crate::registry::view::check_moment;
 use crate::registry::{Context, Engine, Moment, Repo, Session, Table, View};
@@ -40,6 +40,11 @@ pub(crate) struct Known {
 
 /// Answers whatever no other service takes.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, server: web::Data<Server>) -> HttpResponse {
+    if let Ok(method) = Method::from_bytes(request.method().as_str().as_bytes())
+        && let Some(exchange) = publishers::Own::of(&method, request.path())
+    {
+        return exchange.serve(&request, payload, &server).await;
+    }
     let client = Client::of(&request, &server);
     let request_id = client.facts.request_id.clone();
     let mut known = Known::default();

@@ -103,8 +103,18 @@ async fn plain_files_are_named_by_their_paths() {
         assert!(code == 403 || code == 400, "{path}: {code}");
     }
     // An upload in several requests ends in a change too.
-    let begin = Call::post("/alpha/generic/other/b.txt", "").with("Tus-Resumable", "1.0.0").with("Upload-Length", "0").with_token(&token);
-    assert!(!house.call(begin).await.status.is_success() || house.head("alpha/generic") == head);
+    for (path, code) in [("other/b.txt", 403), ("releases/app/2.0.txt", 204)] {
+        let begin = Call::post(format!("/alpha/generic/{path}"), "").with("Tus-Resumable", "1.0.0").with("Upload-Length", "4").with_token(&token);
+        let begun = house.call(begin).await;
+        assert_eq!(begun.status, 201, "{}", begun.text());
+        let place = begun.header("Location").split_once(&house.host).map_or(begun.header("Location"), |(_, place)| place).to_owned();
+        let rest = Call { body: "text".into(), ..Call::new(Method::PATCH, place) };
+        let rest = rest.with("Tus-Resumable", "1.0.0").with("Upload-Offset", "0").with("Content-Type", "application/offset+octet-stream");
+        let reply = house.call(rest.with_token(&token)).await;
+        assert_eq!(reply.status, code, "{path}: {}", reply.text());
+    }
+    let head = head + 1;
+    assert_eq!(house.call_as("alpha-owner", Call::get("/alpha/generic/other/b.txt")).await.status, 404);
     for path in ["releases/app/1.0.txt", "other/a.txt", "releases/", "releases/app/"] {
         assert_eq!(status(&house, Call::new(Method::DELETE, format!("/alpha/generic/{path}")).with_token(&token)).await, 403, "{path}");
     }
