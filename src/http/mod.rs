@@ -27,11 +27,8 @@ mod health;
 mod mirrors;
 pub(crate) mod observe;
 mod place;
-<<<<<<< HEAD
-mod recent;
-=======
 pub(crate) mod publishers;
->>>>>>> publishers
+mod recent;
 mod registry;
 mod repository;
 pub mod tls;
