@@ -244,6 +244,10 @@ impl Incoming<'_> {
         };
         known.found(self.request, route, &format);
         let package = route.package.map(|name| view.repo.full_name(captures.get(name)).into_owned());
+        if self.place.registry.is_none() && self.is_hidden(engine, &view.repo, route.handler.action(), package.as_deref()).await? {
+            // The words of a format would tell that there is a repository of it.
+            known.format = None;
+        }
         let view = destination(engine, &self.context, view, route.handler.action(), package.as_deref()).await.map_err(hide)?;
         self.made_of.add(&view.repo);
         let private = self.is_private(engine, &view.repo, package.as_deref()).await?;
@@ -298,6 +302,16 @@ impl Incoming<'_> {
         let accounts = server.engine.access.accounts(&self.context.caller, &self.context.facts);
         let response: Response = handler(SignIn { accounts, address }, self.into_request(server, captures, &headers)?).await?;
         answer(response, &Form { headers: &headers, private: true, frozen: false, may_redirect: false }, format).await
+    }
+
+    /// Whether the caller may neither do what it asks for nor know of it.
+    async fn is_hidden(&self, engine: &Arc<Engine>, repo: &Repo, action: Action, package: Option<&str>) -> Result<bool> {
+        for action in [action, Action::Read] {
+            if engine.access.decide(&self.context.caller, action, &repo.target(package)).await?.allowed {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a shared cache must not keep the answer: it depends on who asks.
