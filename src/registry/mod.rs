@@ -31,6 +31,7 @@ mod locks;
 mod mend;
 mod mirrors;
 mod mount;
+mod names;
 pub mod patterns;
 mod permission;
 pub(crate) mod prefetch;

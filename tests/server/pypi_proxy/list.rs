@@ -73,4 +73,12 @@ async fn a_group_lists_what_its_members_have_by_their_rules() {
     assert_eq!(names(&get(&mirror, "own").await), ["ours", "private"]);
     becomes(&mirror, "both", &["a", "ours", "private"]).await;
     becomes(&mirror, "mirror", &["a", "denied", "ours"]).await;
+    let owner = r#"unless { principal has name && principal.name == "alpha-owner" }"#;
+    let rule = format!(r#"forbid (principal, action == Action::"read", resource == Package::"alpha/own:private") {owner};"#);
+    mirror.house.engine().access.operator().put_policy("hide", &rule).await.expect("a policy");
+    for (repository, wanted) in [("own", &["ours"][..]), ("both", &["a", "ours"])] {
+        becomes(&mirror, repository, wanted).await;
+        let call = Call::get(format!("/alpha/{repository}/simple/")).with("Accept", JSON);
+        assert!(names(&mirror.house.call_as("alpha-owner", call).await).contains(&String::from("private")), "{repository}");
+    }
 }
