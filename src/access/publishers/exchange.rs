@@ -91,7 +91,8 @@ impl Access {
         }
         let mut found: Vec<(PublisherRow, PublisherRule, Arc<Claims>)> = Vec::new();
         let mut verified: Vec<(Arc<DecodingKey>, Option<Arc<Claims>>)> = Vec::new();
-        let mut reason = "no publisher is for what it claims";
+        // Only what an issuer has signed goes into the audit log: anybody can make up the rest.
+        let mut reason = String::new();
         let mut good = false;
         for row in rows {
             let Ok(rule) = serde_json::from_value::<PublisherRule>(row.settings.clone()) else {
@@ -99,25 +100,30 @@ impl Access {
                 continue;
             };
             let Some(key) = self.issuers.key(&rule, row.declared, &token, now).await? else {
-                reason = "its issuer has no such key";
+                reason = String::from("its issuer has no such key");
                 continue;
             };
             // Publishers of one issuer share its keys, unless they reach it in different ways.
             let claims = match verified.iter().find(|(known, _)| Arc::ptr_eq(known, &key)) {
                 Some((_, claims)) => claims.clone(),
                 None => {
-                    let claims = token.verify(&key, now).map_err(|why| reason = why).ok().map(Arc::new);
+                    let claims = token.verify(&key, now).map_err(|why| why.clone_into(&mut reason)).ok().map(Arc::new);
                     verified.push((key, claims.clone()));
                     claims
                 }
             };
             let Some(claims) = claims else { continue };
             if !rule.is_for(&claims.audience, self.audience()) {
-                reason = "it is made out for somebody else";
+                if !good {
+                    reason = format!("it is made out for {:?}", claims.audience);
+                }
                 continue;
             }
+            if !good {
+                reason = format!("no publisher is for what {} claims", subject(&claims));
+            }
             good = true;
-            let wanted = wish.repository.is_none_or(|address| *address == rule.repository) && wish.package.is_none_or(|package| rule.has(package));
+            let wanted = wish.repository.is_none_or(|address| *address == rule.repository) && wish.package.is_none_or(|package| rule.has_one(package));
             if wanted && rule.accepts(&claims.all) {
                 found.push((row, rule, claims));
             }
@@ -128,8 +134,7 @@ impl Access {
         }
         let Some((row, rule, claims)) = found.pop() else {
             let refusal = if good { ExchangeRefusal::NoPublisher } else { ExchangeRefusal::Invalid };
-            let reason = if good { "no publisher is for what it claims" } else { reason };
-            return Err(refuse(refusal, "", reason.to_owned()));
+            return Err(refuse(refusal, "", reason));
         };
         let given = self.give(&row, &rule, &claims, wish.package, facts).await?;
         given.ok_or_else(|| refuse(ExchangeRefusal::Used, &principal_text(PrincipalKind::Workload, &row.name), String::from("it was exchanged before")))
@@ -166,10 +171,14 @@ impl Access {
         if !self.catalog.exchange(claims.hash.clone(), claims.ends, token, MOST_TOKENS, now).await? {
             return Ok(None);
         }
-        let subject = claims.all.get("sub").and_then(serde_json::Value::as_str).unwrap_or_default();
-        let detail = format!("for {}: {}, claimed by {subject:?} of {}", workload.repository, workload.packages.join(", "), rule.issuer);
+        let detail = format!("for {}: {}, claimed by {} of {}", workload.repository, workload.packages.join(", "), subject(claims), rule.issuer);
         let actor = principal_text(PrincipalKind::Workload, &row.name);
         self.audit.record_change(audit_row(self, actor.clone(), "exchange-token", format!("token:{}", text.id), "changed", detail, facts)).await;
         Ok(Some(Exchanged { text: text.expose(), expires, principal: actor }))
     }
+}
+
+/// Whom an issuer vouches for, for the audit log.
+fn subject(claims: &Claims) -> String {
+    format!("{:?}", claims.all.get("sub").and_then(serde_json::Value::as_str).unwrap_or_default())
 }

@@ -142,9 +142,9 @@ impl PublisherRule {
             })
     }
 
-    /// Whether a package is one of those.
-    pub(super) fn has(&self, package: &str) -> bool {
-        takes(&self.packages, package)
+    /// Whether a package that a client names is one of those. It becomes all that its token is for, so it must be a name and no pattern.
+    pub(super) fn has_one(&self, package: &str) -> bool {
+        package.len() <= LONGEST && !package.contains('*') && takes(&self.packages, package)
     }
 }
 

@@ -168,6 +168,7 @@ async fn what_several_publishers_are_for_has_to_be_said() {
         (json!({ "package": "app" }), 201),
         (json!({ "package": "app/1.txt" }), 201),
         (json!({ "package": "other" }), 401),
+        (json!({ "package": "app/*" }), 401),
         (json!({ "repository": "alpha/generic", "package": "app" }), 401),
         (json!({ "repository": "beta/npm" }), 401),
         (json!({ "repository": "nowhere/npm" }), 401),
