@@ -11,6 +11,7 @@ pub mod config;
 pub mod formats;
 pub mod http;
 pub mod jobs;
+mod log;
 pub mod metrics;
 pub mod registry;
 pub mod server;

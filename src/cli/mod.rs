@@ -5,7 +5,6 @@ mod backup;
 mod check;
 mod gc;
 mod health;
-mod logging;
 mod migrate;
 mod restore;
 mod serve;
@@ -22,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Environment, Flags, Problem};
+use crate::log;
 
 /// One registry server for every package format.
 #[derive(Debug, Parser)]
@@ -129,7 +129,7 @@ async fn execute(arguments: Arguments, environment: &Environment) -> Result<(), 
         Command::Serve { listen } => {
             flags.listen = listen;
             let config = load(&flags, environment)?;
-            logging::start(&config.log);
+            let _flush = log::start(&config.log);
             serve::serve(config).await
         }
         Command::Check => say(&check::summary(&load(&flags, environment)?)),

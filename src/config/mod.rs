@@ -26,6 +26,8 @@ use reader::{Given, Reader};
 
 /// The file that is read when neither a flag nor the environment names one.
 pub const DEFAULT_FILE: &str = "config.toml";
+/// Milliseconds that a line of the log may wait for others.
+const DEFAULT_DELAY: u64 = 5;
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]
@@ -195,6 +197,8 @@ pub struct Log {
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,entrepot::upstream=debug`.
     pub level: String,
+    /// Milliseconds that a line may wait to be written together with others; 0: none waits.
+    pub delay: u64,
 }
 
 /// Reads and checks the configuration.
@@ -324,7 +328,11 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     section.finish();
 
     let mut section = reader.section("log");
-    let log = Log { format: section.setting("format", LogFormat::Text), level: section.setting("level", String::from("info")) };
+    let log = Log {
+        format: section.setting("format", LogFormat::Text),
+        level: section.setting("level", String::from("info")),
+        delay: section.setting("delay", DEFAULT_DELAY),
+    };
     let log_origin = section.origin_of("level");
     section.finish();
 

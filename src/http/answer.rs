@@ -177,6 +177,9 @@ async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'
             return Ok(builder.finish());
         }
     };
+    if let Some(bytes) = file.content.bytes(range.clone()) {
+        return Ok(builder.body(bytes));
+    }
     let length = range.end - range.start;
     let stream = file.content.stream(Some(range)).await?;
     let body = SizedStream::new(length, stream.map(|chunk| chunk.map_err(|error| -> Box<dyn std::error::Error> { Box::new(broken(error)) })));

@@ -100,14 +100,15 @@ fn trusts(settings: &Settings, address: IpAddr) -> bool {
     settings.trusted_proxies.iter().any(|network: &IpNet| network.contains(&address))
 }
 
-fn request_id(headers: &HeaderMap) -> String {
+/// The id that a request brings, or a new one.
+pub(crate) fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
     let clean = given.filter(|id| !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
     clean.map_or_else(
         || {
+            // It only tells requests apart: nobody may conclude anything from it.
             let mut bytes = [0; 12];
-            // A request id only tells requests apart: without randomness it is all zeros, and nothing else suffers.
-            let _ = getrandom::fill(&mut bytes);
+            fastrand::fill(&mut bytes);
             hex::encode(bytes)
         },
         str::to_owned,

@@ -28,6 +28,7 @@ mod mirrors;
 pub(crate) mod observe;
 mod place;
 pub(crate) mod publishers;
+mod recent;
 mod registry;
 mod repository;
 pub mod tls;

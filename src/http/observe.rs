@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri, Version};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpRequest, web};
@@ -22,11 +22,14 @@ use bytes::Bytes;
 use entrepot_kit::Source;
 use futures::StreamExt as _;
 use prometheus_client::metrics::counter::Counter;
+use tracing::Level;
 
 use crate::access::without_tokens;
 use crate::http::Server;
-use crate::http::client::Client;
+use crate::http::client::{Client, request_id};
 use crate::http::ending::Connection;
+use crate::http::recent::{self, Again, Asked};
+use crate::log;
 use crate::metrics::{About, Metrics};
 
 /// The status in log and figures of a request whose client left before there was an answer.
@@ -47,6 +50,8 @@ pub(crate) struct Told {
     pub(crate) about: About,
     /// Where the answer came from.
     pub(crate) source: Option<Source>,
+    /// What lets the same answer be given again.
+    pub(crate) again: Option<Again>,
 }
 
 /// Says something of a request.
@@ -68,49 +73,42 @@ pub(crate) async fn around(mut request: ServiceRequest, next: Next<impl MessageB
     {
         connection.is_plain();
     }
+    let asked = recent::ask(&request, &server.engine);
+    if let Asked::Before(given) = asked {
+        let line = Line::new(&request, &server, began, given.remote, request_id(request.headers()), Rc::clone(&given.told));
+        return Ok(finish(line, request.into_response(given.give(&server.engine))));
+    }
     let client = Client::read(request.request(), &server);
-    let request_id = client.facts.request_id.clone();
-    let mut line = Line {
-        metrics: Arc::clone(&server.engine.metrics),
-        began,
-        method: request.method().clone(),
-        uri: request.uri().clone(),
-        remote: client.facts.remote,
-        request_id: request_id.clone(),
-        told: Rc::default(),
-        received: Rc::default(),
-        sent: 0,
-        status: GONE,
-        answered: None,
-        whole: false,
-    };
-    line.metrics.running.inc();
+    let mut line = Line::new(&request, &server, began, client.facts.remote, client.facts.request_id.clone(), Rc::default());
     {
         let mut extensions = request.extensions_mut();
         extensions.insert(client);
         extensions.insert(Rc::clone(&line.told));
     }
     count_payload(&mut request, &line.received);
-    let id = HeaderValue::from_str(&request_id).map(|id| (HeaderName::from_static("x-request-id"), id));
     let response = match next.call(request).await {
         Ok(response) => response,
         Err(error) => {
             let mut response = error.error_response();
-            if let Ok((name, id)) = id {
-                response.headers_mut().insert(name, id);
-            }
+            line.name(response.headers_mut());
             line.answer(response.status(), None);
             line.whole = true;
             return Err(actix_web::error::InternalError::from_response(error, response).into());
         }
     };
+    let response = match asked {
+        Asked::First(question) => recent::keep(question, &line.told, line.remote, response),
+        Asked::Before(_) | Asked::Other => response.map_into_boxed_body(),
+    };
+    Ok(finish(line, response))
+}
+
+/// Counts an answer from now on.
+fn finish(mut line: Line, mut response: ServiceResponse<BoxBody>) -> ServiceResponse<Observed> {
+    line.name(response.headers_mut());
     let pattern = response.request().path().starts_with(PAGES).then(|| response.request().match_pattern()).flatten();
     line.answer(response.status(), pattern);
-    let mut response = response.map_body(|head, body| Observed::new(line, head.status, BoxBody::new(body)));
-    if let Ok((name, id)) = id {
-        response.headers_mut().insert(name, id);
-    }
-    Ok(response)
+    response.map_body(|head, body| Observed::new(line, head.status, body))
 }
 
 /// Counts a body on its way in.
@@ -150,6 +148,31 @@ struct Line {
 }
 
 impl Line {
+    fn new(request: &ServiceRequest, server: &Server, began: Instant, remote: Option<IpAddr>, request_id: String, told: Rc<RefCell<Told>>) -> Self {
+        server.engine.metrics.running.inc();
+        Self {
+            metrics: Arc::clone(&server.engine.metrics),
+            began,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            remote,
+            request_id,
+            told,
+            received: Rc::default(),
+            sent: 0,
+            status: GONE,
+            answered: None,
+            whole: false,
+        }
+    }
+
+    /// Writes the request's id into its answer.
+    fn name(&self, headers: &mut HeaderMap) {
+        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+            headers.insert(HeaderName::from_static("x-request-id"), id);
+        }
+    }
+
     fn answer(&mut self, status: StatusCode, pattern: Option<String>) {
         self.status = status.as_u16();
         self.answered = Some(self.began.elapsed());
@@ -159,38 +182,36 @@ impl Line {
     }
 
     fn write(&self) {
-        /// The same fields on two levels.
-        macro_rules! event {
-            ($level:ident, $told:ident, $path:ident) => {
-                tracing::$level!(
-                    target: "entrepot::http",
-                    request_id = self.request_id,
-                    method = %self.method,
-                    path = &*$path,
-                    route = $told.route,
-                    status = self.status,
-                    bytes = self.sent,
-                    received = self.received.get(),
-                    milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    principal = $told.principal,
-                    remote = self.remote.map(tracing::field::display),
-                    source = $told.source.map(Source::name),
-                    whole = self.whole,
-                )
-            };
-        }
         let told = self.told.borrow();
+        // Machines ask for these every few seconds.
+        let level = if told.route == "health" && self.status < 400 { Level::DEBUG } else { Level::INFO };
+        let wanted = match level {
+            Level::DEBUG => tracing::enabled!(target: log::TARGET, Level::DEBUG),
+            _ => tracing::enabled!(target: log::TARGET, Level::INFO),
+        };
+        if !wanted {
+            return;
+        }
         let path = match &told.template {
             Some(template) => Cow::Borrowed(&**template),
             None if self.uri.path().starts_with(PAGES) => Cow::Borrowed(PAGES),
             None => without_tokens(self.uri.path()),
         };
-        // Machines ask for these every few seconds.
-        if told.route == "health" && self.status < 400 {
-            event!(debug, told, path);
-        } else {
-            event!(info, told, path);
-        }
+        let request = log::Request {
+            request_id: &self.request_id,
+            method: self.method.as_str(),
+            path: &path,
+            route: told.route,
+            status: self.status,
+            bytes: self.sent,
+            received: self.received.get(),
+            milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            principal: &told.principal,
+            remote: self.remote,
+            source: told.source.map(Source::name),
+            whole: self.whole,
+        };
+        log::write(level, &request);
     }
 }
 

@@ -20,6 +20,7 @@ use crate::http::answer::{Asked as Form, answer, method_not_allowed, refuse};
 use crate::http::client::Client;
 use crate::http::observe::tell;
 use crate::http::place::{Asked, Place, is_registry, speaks_registry};
+use crate::http::recent::{Again, MadeOf, is_of_records};
 use crate::http::registry::{Challenge, Need, Own, covers, needs};
 use crate::http::{Server, body, publishers};
 use crate::metrics::About;
@@ -79,6 +80,7 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
     let bound = client.bind(&server.settings);
     let asked = Asked { path: request.uri().path(), query: &query, bound: bound.as_ref() };
     let before = server.engine.table();
+    let made_of = MadeOf::now(&server.engine, &before);
     if is_registry(&asked, &before) {
         known.is_registry(request, server, &mut client);
         if let Some(own) = Own::of(asked.path) {
@@ -112,7 +114,7 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
     let here = place.moment.is_none() || !context.caller.is_workload();
     let view = place.repo(&table).filter(|_| here).map(|repo| View { repo: Arc::clone(repo), moment: place.moment });
     let base = BaseUrl { origin: client.origin.clone(), path: place.base.clone() };
-    let incoming = Incoming { request, payload, place, query, method, base, context };
+    let incoming = Incoming { request, payload, place, query, method, base, context, made_of };
 
     if incoming.place.registry.is_none() {
         let readable = match &view {
@@ -219,10 +221,11 @@ struct Incoming<'a> {
     method: Method,
     base: BaseUrl,
     context: Context,
+    made_of: MadeOf,
 }
 
 impl Incoming<'_> {
-    async fn run(self, server: &Server, view: View, known: &mut Known) -> Result<HttpResponse> {
+    async fn run(mut self, server: &Server, view: View, known: &mut Known) -> Result<HttpResponse> {
         let engine = &server.engine;
         let format = Arc::clone(&view.repo.format);
         let named = self.place.registry.is_some().then(|| self.place.named.clone());
@@ -241,7 +244,12 @@ impl Incoming<'_> {
         };
         known.found(self.request, route, &format);
         let package = route.package.map(|name| view.repo.full_name(captures.get(name)).into_owned());
+        if self.place.registry.is_none() && self.is_hidden(engine, &view.repo, route.handler.action(), package.as_deref()).await? {
+            // The words of a format would tell that there is a repository of it.
+            known.format = None;
+        }
         let view = destination(engine, &self.context, view, route.handler.action(), package.as_deref()).await.map_err(hide)?;
+        self.made_of.add(&view.repo);
         let private = self.is_private(engine, &view.repo, package.as_deref()).await?;
         let frozen = matches!(view.moment, Some(Moment::Revision(_)));
         let headers = forwardable(self.request);
@@ -256,6 +264,7 @@ impl Incoming<'_> {
         let asked = Form { headers: &headers, private, frozen, may_redirect: self.method == Method::GET && view.repo.redirects_downloads() };
         // Part of a file is no download more, unless it is the beginning.
         let downloads = self.method == Method::GET && headers.get(http::header::RANGE).is_none_or(|range| range.as_bytes().starts_with(b"bytes=0-"));
+        let (request, made_of) = (self.request, std::mem::take(&mut self.made_of));
         let response = match route.handler {
             Handler::Read(handler) => handler(permit.grant().await?, self.into_request(server, captures, &headers)?).await,
             Handler::Publish(handler) => handler(permit.grant().await?, self.into_request(server, captures, &headers)?).await,
@@ -269,12 +278,20 @@ impl Incoming<'_> {
         known.source = session.reader().source();
         let response = response?;
         known.namespace = namespace;
+        let mut used = None;
         if let ResponseBody::File(file) = &response.body {
             known.source = Some(file.source);
             // What is read of the past is no use of what lives.
             if view.moment.is_none() {
-                session.reader().note_use(&file.entry.path, downloads);
+                used = session.reader().use_of(&file.entry.path, downloads);
             }
+        }
+        if let Some(used) = &used {
+            engine.note_use(used);
+        }
+        if route.handler.action() == Action::Read && is_of_records(view.repo.kind(), known.source, &response.body) {
+            let is_document = matches!(response.body, ResponseBody::Document(_));
+            tell(request, |told| told.again = Some(Again { made_of, is_document, used }));
         }
         answer(response, &asked, &*format).await
     }
@@ -285,6 +302,16 @@ impl Incoming<'_> {
         let accounts = server.engine.access.accounts(&self.context.caller, &self.context.facts);
         let response: Response = handler(SignIn { accounts, address }, self.into_request(server, captures, &headers)?).await?;
         answer(response, &Form { headers: &headers, private: true, frozen: false, may_redirect: false }, format).await
+    }
+
+    /// Whether the caller may neither do what it asks for nor know of it.
+    async fn is_hidden(&self, engine: &Arc<Engine>, repo: &Repo, action: Action, package: Option<&str>) -> Result<bool> {
+        for action in [action, Action::Read] {
+            if engine.access.decide(&self.context.caller, action, &repo.target(package)).await?.allowed {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a shared cache must not keep the answer: it depends on who asks.

@@ -82,6 +82,8 @@ pub struct Metrics {
     upstream_seconds: Histogram,
     upstream_allowance: Family<OfRegistry, Gauge>,
     upstream_allowance_left: Family<OfRegistry, Gauge>,
+    /// Answers that were given again as they were.
+    pub(crate) repeated: Counter,
     /// Index documents that were in memory.
     pub(crate) document_hits: Counter,
     /// Index documents that had to be made.
@@ -126,6 +128,7 @@ impl Metrics {
             upstream_seconds: histogram(),
             upstream_allowance: Family::default(),
             upstream_allowance_left: Family::default(),
+            repeated: Counter::default(),
             document_hits: Counter::default(),
             document_misses: Counter::default(),
             running: Gauge::default(),
@@ -156,6 +159,7 @@ impl Metrics {
         own.register("http_sent_bytes", "Bytes of answers' bodies", self.sent.clone());
         own.register("http_requests_running", "Requests whose answer is not sent to its end yet", self.running.clone());
         own.register("http_connections", "Connections that are open", self.connections.clone());
+        own.register("http_repeated_answers", "Answers that were given again as they were a moment before", self.repeated.clone());
         own.register("document_cache_hits", "Index documents that were in memory", self.document_hits.clone());
         own.register("document_cache_misses", "Index documents that had to be made", self.document_misses.clone());
         own.register(

@@ -17,7 +17,7 @@ use crate::access::{Caller, RequestFacts};
 use crate::registry::proxy::PATIENCE_WITH_COPY;
 use crate::registry::quota::Admission;
 use crate::registry::reader::Reader;
-use crate::registry::{Engine, Repo, View};
+use crate::registry::{Engine, Repo, Use, View};
 use crate::store::blobs::{BlobWriter, StagedBlob, WriteSpec};
 use crate::store::model::{CatalogError, Commit, NewBlob, NewRow};
 use crate::store::uploads::Owner;
@@ -356,7 +356,7 @@ impl Facade for Session {
     }
 
     fn touch(&self, path: &str) {
-        self.engine.note_use(self.repo().id(), path, false);
+        self.engine.note_use(&Use { repository: self.repo().id(), path: path.to_owned(), downloaded: false });
     }
 
     async fn mount(&self, mount: Mount) -> Result<bool> {

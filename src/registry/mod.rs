@@ -47,6 +47,7 @@ pub mod table;
 pub mod view;
 
 pub use facade::{Context, Session};
+pub use pulls::Use;
 pub use table::{Repo, Table};
 pub use view::{Moment, View};
 

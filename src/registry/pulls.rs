@@ -17,6 +17,17 @@ const MOST: usize = 100_000;
 /// Rows of one transaction.
 const BATCH: usize = 500;
 
+/// One use of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    /// Whose it is: in a group, the member's number.
+    pub repository: i64,
+    /// Its path.
+    pub path: String,
+    /// Whether it was downloaded, in contrast to looked at.
+    pub downloaded: bool,
+}
+
 /// What was noted and not yet written down.
 #[derive(Default)]
 pub(crate) struct Notes(Mutex<Noted>);
@@ -57,8 +68,8 @@ impl Notes {
 
 impl Engine {
     /// Notes that a file was used.
-    pub(crate) fn note_use(&self, repository: i64, path: &str, downloaded: bool) {
-        self.notes.note(repository, path, self.now(), downloaded);
+    pub(crate) fn note_use(&self, used: &Use) {
+        self.notes.note(used.repository, &used.path, self.now(), used.downloaded);
     }
 
     /// Writes down what was noted. What cannot be written now is noted again.

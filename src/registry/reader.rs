@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::access::Caller;
 use crate::registry::cache::DocumentKey;
-use crate::registry::{Engine, Moment, Repo, mend};
+use crate::registry::{Engine, Moment, Repo, Use, mend};
 use crate::store::model::{BlobPlace, StoredEntry};
 
 /// No repository has this number.
@@ -39,12 +39,11 @@ impl Reader {
         *self.source.lock()
     }
 
-    /// Notes that the file that was read last is used, and whether it is downloaded.
-    pub fn note_use(&self, path: &str, downloaded: bool) {
-        let origin = self.origin.load(Ordering::Relaxed);
-        if origin != NOBODY {
-            self.engine.note_use(origin, path, downloaded);
-        }
+    /// The use of the file that was read last, if it counts.
+    #[must_use]
+    pub fn use_of(&self, path: &str, downloaded: bool) -> Option<Use> {
+        let repository = self.origin.load(Ordering::Relaxed);
+        (repository != NOBODY).then(|| Use { repository, path: path.to_owned(), downloaded })
     }
 
     /// Remembers whose file is read: in a group, the member's. Of a cache every file counts, elsewhere the format says.

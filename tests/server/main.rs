@@ -20,6 +20,7 @@ mod pypi;
 mod pypi_proxy;
 #[path = "../support/raw.rs"]
 mod raw;
+mod recent;
 mod registry;
 #[path = "../support/relay.rs"]
 mod relay;

@@ -80,6 +80,13 @@ impl Builder {
     }
 }
 
+/// A configuration with which a line of the log is there before the answer that it is about.
+fn log_at_once(text: &str) -> String {
+    const SECTION: &str = "[log]\n";
+    let at_once = format!("{SECTION}delay = 0\n");
+    if text.contains(SECTION) { text.replacen(SECTION, &at_once, 1) } else { format!("{text}\n{at_once}") }
+}
+
 /// What makes two processes one server.
 struct Pair {
     balancer: Balancer,
@@ -250,7 +257,7 @@ impl TestServer {
 
     fn configure(&self, config: &str) {
         let text = self.pair.as_ref().map_or_else(|| config.to_owned(), |pair| pair.configuration(config));
-        std::fs::write(self.folder.path().join("config.toml"), text).unwrap();
+        std::fs::write(self.folder.path().join("config.toml"), log_at_once(&text)).unwrap();
     }
 
     fn launch(&mut self, listen: &str) {

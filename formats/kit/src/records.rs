@@ -100,6 +100,11 @@ pub trait Content: Send + Sync {
     /// with an error, never as if it were whole.
     async fn stream(&self, range: Option<Range<u64>>) -> Result<ByteStream>;
 
+    /// The bytes of `range` at once, where they are in memory already.
+    fn bytes(&self, _range: Range<u64>) -> Option<Bytes> {
+        None
+    }
+
     /// A reader for blocking code; waits until a fetch under way has ended well.
     async fn reader(&self) -> Result<Box<dyn ReadSeek>>;
 

@@ -12,6 +12,8 @@ use entrepot_kit::records::Content;
 use entrepot_kit::{ByteStream, Error, ReadSeek, Result};
 use tokio::task::JoinHandle;
 
+use crate::store::blobs::piece;
+
 /// Bytes per read of a file, and the most that is read ahead of a slow client.
 const CHUNK: u64 = 256 * 1024;
 
@@ -30,11 +32,15 @@ impl Content for Inline {
         Some(self.0.len() as u64)
     }
 
-    async fn stream(&self, range: Option<Range<u64>>) -> Result<ByteStream> {
+    fn bytes(&self, range: Range<u64>) -> Option<Bytes> {
         let size = self.0.len();
         let clamp = |at: u64| usize::try_from(at).map_or(size, |at| at.min(size));
-        let (start, end) = range.map_or((0, size), |range| (clamp(range.start), clamp(range.end)));
-        let bytes = self.0.slice(start..end.max(start));
+        let (start, end) = (clamp(range.start), clamp(range.end));
+        Some(self.0.slice(start..end.max(start)))
+    }
+
+    async fn stream(&self, range: Option<Range<u64>>) -> Result<ByteStream> {
+        let bytes = range.map_or_else(|| Some(self.0.clone()), |range| self.bytes(range)).unwrap_or_default();
         Ok(Box::pin(futures::stream::iter((!bytes.is_empty()).then_some(Ok(bytes)))))
     }
 
@@ -63,7 +69,7 @@ impl Content for FileContent {
 
     async fn stream(&self, range: Option<Range<u64>>) -> Result<ByteStream> {
         let range = range.unwrap_or(0..self.size);
-        let ahead = ReadAhead { file: Arc::clone(&self.file), next: range.start, end: range.end.min(self.size), running: None };
+        let ahead = ReadAhead { file: Arc::clone(&self.file), next: range.start, end: range.end.min(self.size), waits: false, running: None };
         Ok(Box::pin(futures::stream::try_unfold(ahead, |mut ahead| async move { Ok(ahead.chunk().await?.map(|bytes| (bytes, ahead))) })))
     }
 
@@ -72,11 +78,13 @@ impl Content for FileContent {
     }
 }
 
-/// Reads one chunk further than the client has taken, on blocking threads.
+/// Reads a file in order: what the kernel has in memory at once, from where it first has to wait for the disk on blocking threads, one
+/// chunk further than the client has taken.
 struct ReadAhead {
     file: Arc<File>,
     next: u64,
     end: u64,
+    waits: bool,
     running: Option<JoinHandle<io::Result<Vec<u8>>>>,
 }
 
@@ -95,6 +103,13 @@ impl ReadAhead {
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        if !self.waits && self.next < self.end {
+            if let Some(bytes) = piece::read_without_waiting(&self.file, self.next, self.end - self.next) {
+                self.next += bytes.len() as u64;
+                return Ok(Some(bytes));
+            }
+            self.waits = true;
+        }
         self.begin();
         let Some(running) = self.running.take() else { return Ok(None) };
         let bytes = running.await.map_err(Error::internal)?.map_err(Error::internal)?;

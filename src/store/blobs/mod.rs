@@ -6,6 +6,7 @@
 
 mod content;
 mod files;
+mod piece;
 mod places;
 pub(crate) mod s3;
 mod spool;
