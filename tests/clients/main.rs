@@ -1,6 +1,7 @@
 //! Real clients against the built server: each test with a server, data and home directories of its own.
 //!
-//! npm and curl are those of the machine; pnpm, yarn 1 and yarn 4 are installed by `tests/run` below `ENTREPOT_TEST_CLIENTS`.
+//! npm and curl are those of the machine; pnpm, yarn 1 and yarn 4, and Python's tools, are installed by `tests/run` below
+//! `ENTREPOT_TEST_CLIENTS`.
 //! A client that is missing fails its test.
 #![cfg(test)]
 
