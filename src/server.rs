@@ -11,7 +11,7 @@ use std::sync::Arc;
 use entrepot_kit::Error;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::access::Access;
+use crate::access::{Access, DeclaredPublisher};
 use crate::clock::Clock;
 use crate::http::{Listening, Settings};
 use crate::jobs::Schedule;
@@ -69,6 +69,8 @@ pub struct Options {
     pub systems: Vec<DeclaredSystem>,
     /// Declared repositories.
     pub repositories: Vec<Wanted>,
+    /// Declared publishers.
+    pub publishers: Vec<DeclaredPublisher>,
     /// The formats.
     pub formats: Vec<Arc<dyn entrepot_kit::Format>>,
     /// The time.
@@ -123,9 +125,13 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     for wanted in &options.repositories {
         check(wanted, &options.formats)?;
     }
+    for publisher in &options.publishers {
+        publisher.check().map_err(|error| Error::bad_request(format!("the publisher {}: {}", publisher.name, error.message())))?;
+    }
     let Storage { records, blobs, uploads, master_key, lock } = storage::open(&options.storage, Who::Server, (options.clock)()).await?;
     let Accounts { access, password_file } = open_accounts(&records, options.access, options.admin_password, Arc::clone(&options.clock)).await?;
     reconcile(&records.catalog, &options.systems, &options.repositories, (options.clock)()).await?;
+    access.declare_publishers(&options.publishers).await?;
     let engine = Engine::new(Parts {
         catalog: records.catalog,
         blobs,

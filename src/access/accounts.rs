@@ -129,6 +129,7 @@ impl Access {
             created: now,
             expires,
             revoked: None,
+            workload: None,
         };
         self.catalog.create_token(row.clone()).await?;
         let detail = format!("for {owner_name}");

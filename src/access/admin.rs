@@ -64,7 +64,7 @@ pub struct PrincipalInfo {
 
 /// The right to manage users, robots, their tokens, and policies.
 pub struct Admin {
-    access: Arc<Access>,
+    pub(super) access: Arc<Access>,
     actor: String,
     facts: RequestFacts,
 }
@@ -331,7 +331,15 @@ impl Admin {
         if row.disabled {
             return Err(Error::conflict(format!("{} is disabled and may do nothing", principal_text(kind, name))));
         }
-        let mut caller = Caller { id: Some(row.id), principal: Arc::new(principal_of(row.clone())), scope: None, token_id: None, proof: None, narrowed: None };
+        let mut caller = Caller {
+            id: Some(row.id),
+            principal: Arc::new(principal_of(row.clone())),
+            scope: None,
+            token_id: None,
+            proof: None,
+            narrowed: None,
+            workload: None,
+        };
         if let Some(id) = token {
             let live = self.access.live_tokens(row.id).await?.into_iter().find(|token| token.id == id);
             let live = live.ok_or_else(|| Error::not_found(format!("{} has no live token {id:?}", principal_text(kind, name))))?;
@@ -341,7 +349,7 @@ impl Admin {
         Ok(caller)
     }
 
-    async fn changed(&self, action: &str, resource: String, detail: String) -> Result<()> {
+    pub(super) async fn changed(&self, action: &str, resource: String, detail: String) -> Result<()> {
         self.access.changed(self.actor.clone(), action, resource, detail, &self.facts).await
     }
 }

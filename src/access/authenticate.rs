@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::Access;
 use super::caller::{Caller, Credentials, RequestFacts};
 use super::names::is_principal_name;
+use super::publishers::Workload;
 use super::registry::{Narrowed, looks_like_statement};
 use super::scope::TokenScope;
 use super::token::{TokenText, random_text};
@@ -163,7 +164,7 @@ impl Access {
         let row = row.filter(|row| token.matches(&row.secret_hash) && token_is_live(row, self.now())).ok_or(Refusal::Wrong(WRONG_TOKEN))?;
         let owner = self.catalog.principal_by_id(row.principal).await?;
         let owner = owner.filter(|owner| !owner.disabled).ok_or(Refusal::Wrong(WRONG_TOKEN))?;
-        Ok(Known::by_token(owner, row, epoch))
+        Ok(Known::by_token(owner, row, epoch)?)
     }
 
     async fn verify_password(&self, user: &str, password: &SecretString, facts: &RequestFacts) -> Result<Known, Refusal> {
@@ -194,7 +195,7 @@ impl Access {
         let Some(owner) = self.catalog.principal_by_id(principal).await?.filter(|owner| !owner.disabled) else { return Ok(None) };
         let Some(token) = token else { return Ok(Some(Known::by_password(owner, String::new(), epoch).caller)) };
         let row = self.catalog.token(token).await?.filter(|row| row.principal == principal && token_is_live(row, self.now()));
-        Ok(row.map(|row| Known::by_token(owner, row, epoch).caller))
+        row.map(|row| Ok(Known::by_token(owner, row, epoch)?.caller)).transpose()
     }
 
     /// Compares what is remembered with the catalog as it is now. `None` when it does not hold any more.
@@ -213,7 +214,7 @@ impl Access {
                         let row = self.catalog.token(token).await?;
                         let row = row.filter(|row| row.secret_hash == *hash && row.principal == id && token_is_live(row, self.now()));
                         let Some(row) = row else { return Ok(None) };
-                        Known::by_token(owner, row, epoch)
+                        Known::by_token(owner, row, epoch)?
                     }
                     _ => return Ok(None),
                 }
@@ -259,11 +260,16 @@ impl Known {
 
     pub(super) fn by_password(owner: PrincipalRow, hash: String, epoch: u64) -> Self {
         let proof = Some(fingerprint(hash.as_bytes()));
-        let caller = Caller { id: Some(owner.id), principal: Arc::new(principal_of(owner)), scope: None, token_id: None, proof, narrowed: None };
+        let caller =
+            Caller { id: Some(owner.id), principal: Arc::new(principal_of(owner)), scope: None, token_id: None, proof, narrowed: None, workload: None };
         Self { caller, proof: Proof::Password(hash), epoch, ends: None }
     }
 
-    pub(super) fn by_token(owner: PrincipalRow, token: TokenRow, epoch: u64) -> Self {
+    pub(super) fn by_token(mut owner: PrincipalRow, token: TokenRow, epoch: u64) -> Result<Self> {
+        let workload: Option<Workload> = token.workload.as_deref().map(serde_json::from_str).transpose().map_err(Error::internal)?;
+        if let Some(workload) = &workload {
+            owner.tags.extend(workload.claims.clone());
+        }
         let scope = TokenScope { repositories: token.repositories, actions: token.actions, expires: token.expires };
         let caller = Caller {
             id: Some(owner.id),
@@ -272,8 +278,9 @@ impl Known {
             token_id: Some(token.id),
             proof: Some(fingerprint(&token.secret_hash)),
             narrowed: None,
+            workload: workload.map(Arc::new),
         };
-        Self { caller, proof: Proof::Token(token.secret_hash), epoch, ends: token.expires }
+        Ok(Self { caller, proof: Proof::Token(token.secret_hash), epoch, ends: token.expires })
     }
 
     /// The same within the bounds of a registry token.

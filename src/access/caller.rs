@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use entrepot_kit::{Action, Error, Principal, PrincipalKind, Result};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::publishers::Workload;
 use super::registry::{Narrowed, Reach, RegistryScope};
 use super::scope::TokenScope;
 use super::token::TokenText;
@@ -85,19 +86,27 @@ pub struct Caller {
     pub(super) proof: Option<Arc<str>>,
     /// What a registry token narrows the rights to.
     pub(super) narrowed: Option<Narrowed>,
+    /// What a token that was given for an identity token carries.
+    pub(super) workload: Option<Arc<Workload>>,
 }
 
 impl Caller {
     /// Whoever sends no credentials.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self { principal: Arc::new(Principal::anonymous()), id: None, scope: None, token_id: None, proof: None, narrowed: None }
+        Self { principal: Arc::new(Principal::anonymous()), id: None, scope: None, token_id: None, proof: None, narrowed: None, workload: None }
     }
 
     /// Whether a secret is a token of this server by its form, which clients may send in place of a password.
     #[must_use]
     pub fn is_token(secret: &SecretString) -> bool {
         TokenText::parse(secret.expose_secret()).is_some()
+    }
+
+    /// Whether the token in use was given for an identity token.
+    #[must_use]
+    pub fn is_workload(&self) -> bool {
+        self.workload.is_some()
     }
 
     /// Whether nobody signed in.

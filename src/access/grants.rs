@@ -7,6 +7,7 @@
 use entrepot_kit::{Action, Error, Grant, Result};
 
 use super::caller::{Caller, RequestFacts};
+use super::publishers::Workload;
 use super::resource::Target;
 use super::{Access, Decision, audit_row};
 
@@ -40,13 +41,29 @@ impl Access {
         }
         let error = if caller.is_anonymous() {
             anonymous(&repository_of(target))
-        } else if action != Action::Read && self.decide(caller, Action::Read, target).await?.allowed {
+        } else if action != Action::Read && (is_its_own(caller, target) || self.decide(caller, Action::Read, target).await?.allowed) {
             forbidden(caller, action, target, &decision)
         } else {
             hidden(&repository_of(target))
         };
         self.audit.record(audit_row(self, caller.name(), action.name(), target.name(), "denied", reason(&decision), facts));
         Err(error)
+    }
+
+    /// Refuses what a token that was given for an identity token is not for, where only a change says what it is about: the name of each
+    /// package, or the path of a file that belongs to none. A refusal is audited.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn confine(&self, caller: &Caller, target: &Target<'_>, name: &str, facts: &RequestFacts) -> Result<()> {
+        match &caller.workload {
+            Some(workload) if !(workload.is_about(target) && workload.has(name)) => {
+                let target = Target { package: Some(name), ..*target };
+                self.audit.record(audit_row(self, caller.name(), "change", target.name(), "denied", String::from("outside the scope of the token"), facts));
+                Err(not_its_own(caller, workload, &target))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The answer for a repository that does not exist: the same as for one that the caller may not read. `address` is as the client wrote it.
@@ -70,7 +87,21 @@ fn hidden(address: &str) -> Error {
     Error::not_found(format!("there is no {address:?}, or you may not read it"))
 }
 
+/// Whether the token in use was given for this repository: its bearer knows that there is one.
+fn is_its_own(caller: &Caller, target: &Target<'_>) -> bool {
+    caller.workload.as_ref().is_some_and(|workload| workload.is_about(target))
+}
+
+fn not_its_own(caller: &Caller, workload: &Workload, target: &Target<'_>) -> Error {
+    let actions: Vec<_> = workload.actions.iter().map(|action| action.name()).collect();
+    let (who, what, may, own) = (caller.name(), target.name(), actions.join(" and "), workload.packages.join(", "));
+    Error::forbidden(format!("the token of {who} is to {may} {own} in {}, and is not for this in {what:?}", workload.repository))
+}
+
 fn forbidden(caller: &Caller, action: Action, target: &Target<'_>, decision: &Decision) -> Error {
+    if let Some(workload) = caller.workload.as_ref().filter(|workload| !decision.forbidden && !workload.permits(action, target)) {
+        return not_its_own(caller, workload, target);
+    }
     let (who, action, what) = (caller.name(), action.name(), target.name());
     if decision.outside_scope {
         return Error::forbidden(format!("{who} has the right {action:?} in {what:?}, but the token in use does not: use a token with a wider scope"));

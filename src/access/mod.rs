@@ -17,6 +17,7 @@ mod limiter;
 mod names;
 mod password;
 mod policy_text;
+mod publishers;
 mod registry;
 mod registry_tokens;
 mod resource;
@@ -41,6 +42,7 @@ pub use audit::Audit;
 pub use caller::{ADMIN, Caller, Credentials, RequestFacts};
 pub use names::check_tags;
 pub use policy_text::{DEFAULT_POLICIES, PolicyReport, SCHEMA, check_policies};
+pub use publishers::{DeclaredPublisher, ExchangeRefusal, Exchanged, PublisherInfo, PublisherRule, Wish};
 pub use registry::{Reach, RegistryScope, RegistryToken};
 pub use resource::Target;
 pub use scope::TokenScope;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub token_default_seconds: u64,
     /// Longest lifetime of a token. Whoever asks for more gets this; 0: no limit.
     pub token_max_seconds: u64,
+    /// For whom identity tokens are to be made out where a publisher does not say it; `None`: each publisher says it.
+    pub audience: Option<String>,
     /// Memory that argon2id takes for one password, in KiB.
     pub argon2_memory_kib: u32,
 }
@@ -70,7 +74,13 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         const DAY: u64 = 24 * 60 * 60;
-        Self { default_policies: DEFAULT_POLICIES.to_owned(), token_default_seconds: 90 * DAY, token_max_seconds: 366 * DAY, argon2_memory_kib: 19 * 1024 }
+        Self {
+            default_policies: DEFAULT_POLICIES.to_owned(),
+            token_default_seconds: 90 * DAY,
+            token_max_seconds: 366 * DAY,
+            audience: None,
+            argon2_memory_kib: 19 * 1024,
+        }
     }
 }
 
@@ -91,6 +101,8 @@ pub struct Access {
     audit: Audit,
     /// What registry tokens are signed with; empty where nothing is served.
     keys: OnceLock<Arc<Keys>>,
+    /// Whose identity tokens are taken.
+    issuers: publishers::Issuers,
 }
 
 /// The policies in force, the rows that they were made of, and their parsed texts for the next reload.
@@ -159,6 +171,7 @@ impl Access {
             memory: authenticate::Memory::new()?,
             audit: Audit::start(catalog.clone(), Arc::clone(&clock)),
             keys: OnceLock::new(),
+            issuers: publishers::Issuers::default(),
             catalog,
             settings,
             clock,
@@ -208,7 +221,8 @@ impl Access {
     async fn decide_and_count(&self, caller: &Caller, action: Action, target: &Target<'_>) -> Result<(Decision, usize)> {
         let permitted = |rules: Arc<[String]>| {
             let within = caller.scope.as_ref().is_none_or(|scope| scope.permits(action, target.system, target.repository.map(|(name, ..)| name)))
-                && caller.narrowed.as_ref().is_none_or(|narrowed| narrowed.permits(action, target));
+                && caller.narrowed.as_ref().is_none_or(|narrowed| narrowed.permits(action, target))
+                && caller.workload.as_ref().is_none_or(|workload| workload.reaches(action, target));
             Decision { allowed: within, rules, forbidden: false, outside_scope: !within }
         };
         if action == Action::SignIn {
@@ -219,7 +233,13 @@ impl Access {
         }
         let verdict = self.rules().decide(&caller.principal, action, target).await?;
         let rules = Arc::clone(&verdict.rules);
-        let decision = if verdict.allowed { permitted(rules) } else { Decision { allowed: false, rules, forbidden: verdict.forbidden, outside_scope: false } };
+        // A token that was given for an identity token is the right itself, unless a policy forbids it.
+        let given = !verdict.allowed && !verdict.forbidden && caller.workload.as_ref().is_some_and(|workload| workload.permits(action, target));
+        let decision = match verdict.allowed {
+            true => permitted(rules),
+            false if given => permitted([format!("publisher:{}", caller.principal.name)].into()),
+            false => Decision { allowed: false, rules, forbidden: verdict.forbidden, outside_scope: false },
+        };
         Ok((decision, verdict.evaluated))
     }
 

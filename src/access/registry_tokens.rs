@@ -77,7 +77,7 @@ impl Access {
                 match token {
                     Some(token) => {
                         let row = self.catalog.token(&token).await?.filter(|row| row.principal == id && token_is_live(row, now));
-                        Known::by_token(owner, row.ok_or_else(wrong)?, epoch)
+                        Known::by_token(owner, row.ok_or_else(wrong)?, epoch)?
                     }
                     None => {
                         let hash = owner.password_hash.clone().ok_or_else(wrong)?;

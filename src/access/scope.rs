@@ -85,7 +85,7 @@ impl TokenScope {
 }
 
 /// Whether `pattern` takes the whole of `text`. Linear in their product at worst: it goes back to the last star only.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut position) = (0, 0);
     let mut last_star: Option<(usize, usize)> = None;
     while position < text.len() {

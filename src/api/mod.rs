@@ -23,6 +23,7 @@ mod packages;
 mod policies;
 mod prefetch;
 mod principals;
+mod publishers;
 mod repositories;
 mod restore;
 mod retention;

@@ -7,7 +7,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::PREFIX;
-use super::{audit, explain, packages, policies, prefetch, principals, repositories, restore, retention, systems, tokens};
+use super::{audit, explain, packages, policies, prefetch, principals, publishers, repositories, restore, retention, systems, tokens};
 
 /// The body of every refusal and failure.
 #[derive(ToSchema, serde::Serialize)]
@@ -112,6 +112,10 @@ handlers![
     tokens::list_tokens,
     tokens::create_token,
     tokens::revoke_token,
+    publishers::list_publishers,
+    publishers::create_publisher,
+    publishers::exchange_token,
+    publishers::delete_publisher,
     policies::list_policies,
     policies::get_policy,
     policies::put_policy,

@@ -3,6 +3,7 @@
 use serde::Deserialize as _;
 use serde_json::Value;
 
+use crate::access::{DeclaredPublisher, PublisherRule};
 use crate::config::{self, Checks, Config, Environment, Flags, Problem};
 use crate::upstream::UpstreamSettings;
 
@@ -16,12 +17,22 @@ pub(super) fn load(flags: &Flags, environment: &Environment) -> Result<Config, V
     let repository = |repository: &config::Repository| {
         crate::registry::reconcile::check(&super::serve::wanted(repository), &formats).map_err(|error| error.message().to_owned())
     };
-    config::load(flags, environment, &Checks { formats: &names, upstream: &upstream, repository: &repository, policies: &policies, tls: &tls })
+    let checks = Checks { formats: &names, upstream: &upstream, repository: &repository, publisher: &publisher, policies: &policies, tls: &tls };
+    config::load(flags, environment, &checks)
 }
 
 fn upstream(value: &Value) -> Result<(), String> {
     let settings = UpstreamSettings::deserialize(value).map_err(|error| error.to_string())?;
     settings.check().map_err(|wrong| wrong.join("; "))
+}
+
+fn publisher(name: &str, rule: Value, audience: Option<&str>) -> Result<PublisherRule, String> {
+    let read = || {
+        let publisher = DeclaredPublisher { name: name.to_owned(), rule: PublisherRule::read(rule, audience)? };
+        publisher.check()?;
+        Ok::<_, entrepot_kit::Error>(publisher.rule)
+    };
+    read().map_err(|error| error.message().to_owned())
 }
 
 fn policies(text: &str) -> Result<(), String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
-use crate::access::DEFAULT_POLICIES;
+use crate::access::{DEFAULT_POLICIES, DeclaredPublisher};
 use crate::config::{self, Blobs, Config, Repository};
 use crate::http::tls::TlsFiles;
 use crate::jobs::Schedule;
@@ -122,6 +122,7 @@ fn options(config: Config) -> Options {
     let storage = storage::Settings::from_config(&config);
     let access = access(&config.access);
     let repositories = config.repositories.iter().map(wanted).collect();
+    let publishers = config.publishers.into_iter().map(|publisher| DeclaredPublisher { name: publisher.name, rule: publisher.rule }).collect();
     Options {
         storage,
         http: http::Settings {
@@ -145,6 +146,7 @@ fn options(config: Config) -> Options {
         admin_password: config.admin_password,
         systems: config.systems.into_iter().map(|system| DeclaredSystem { name: system.name, tags: system.tags, quota_bytes: system.quota_bytes }).collect(),
         repositories,
+        publishers,
         formats: formats::all(),
         clock: clock::system(),
     }
@@ -161,6 +163,7 @@ pub(super) fn access(settings: &config::Access) -> crate::access::Settings {
         default_policies: settings.policies.clone().unwrap_or_else(|| DEFAULT_POLICIES.to_owned()),
         token_default_seconds: settings.token_default_seconds,
         token_max_seconds: settings.token_max_seconds,
+        audience: settings.audience.clone(),
         ..crate::access::Settings::default()
     }
 }

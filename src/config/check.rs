@@ -7,10 +7,11 @@ use entrepot_kit::name::DEFAULT_SYSTEM;
 use entrepot_kit::{Address, Kind};
 use serde_json::Value;
 
-use super::declared::{Host, Places, Repository, System, member_address};
+use super::declared::{Host, Places, Publisher, Repository, System, member_address};
 use super::reader::{Origin, Reader, nearest};
 use super::value::{BlobKind, DatabaseUrl};
 use super::{Blobs, Tls};
+use crate::access::PublisherRule;
 
 /// What other parts of the server know about the values that the file holds.
 pub struct Checks<'a> {
@@ -20,11 +21,16 @@ pub struct Checks<'a> {
     pub upstream: &'a dyn Fn(&Value) -> Result<(), String>,
     /// Checks a repository as a whole: its settings, name rules and what its format says of them.
     pub repository: &'a dyn Fn(&Repository) -> Result<(), String>,
+    /// Reads and checks a publisher's rule, for the server's own audience.
+    pub publisher: &'a ReadPublisher,
     /// Checks the text of the policy file.
     pub policies: &'a dyn Fn(&str) -> Result<(), String>,
     /// Checks the files for TLS.
     pub tls: &'a dyn Fn(&Tls) -> Result<(), String>,
 }
+
+/// Reads the rule of a publisher of a name, for the server's own audience.
+pub type ReadPublisher = dyn Fn(&str, Value, Option<&str>) -> Result<PublisherRule, String>;
 
 /// Where what [`storage`] looks at came from.
 pub(super) struct StorageOrigins {
@@ -166,6 +172,25 @@ pub(super) fn hosts(reader: &mut Reader<'_>, hosts: &[(Host, Origin)], repositor
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             let hint = nearest(&wanted, &known).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
             reader.problem_at(place, format!("the host {} serves {wanted}, which is not declared{hint}", host.name));
+        }
+    }
+}
+
+/// A publisher is for a hosted repository that the file declares.
+pub(super) fn publishers(reader: &mut Reader<'_>, publishers: &[(Publisher, Origin)], repositories: &[(Repository, Places)]) {
+    for (publisher, place) in publishers {
+        let wanted = &publisher.rule.repository;
+        match repositories.iter().find(|(repository, _)| repository.address() == *wanted) {
+            Some((repository, _)) if repository.kind != Kind::Hosted => {
+                reader.problem_at(place, format!("the publisher {} is for {wanted}, which is not hosted: nothing is published there", publisher.name));
+            }
+            Some(_) => {}
+            None => {
+                let known: Vec<String> = repositories.iter().map(|(repository, _)| repository.address().to_string()).collect();
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let hint = nearest(&wanted.to_string(), &known).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+                reader.problem_at(place, format!("the publisher {} is for {wanted}, which is not declared{hint}", publisher.name));
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::check::{self, Checks};
 use super::reader::{Origin, Reader};
+use crate::access::PublisherRule;
 
 /// A declared system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +111,15 @@ pub struct Host {
     pub repository: Address,
 }
 
+/// What identity tokens of a platform are worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publisher {
+    /// Its name.
+    pub name: String,
+    /// Its rule.
+    pub rule: PublisherRule,
+}
+
 /// Where the parts of a declaration stand.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
@@ -118,6 +128,7 @@ pub(super) struct Places {
 }
 
 const SYSTEM_KEYS: [&str; 3] = ["name", "tags", "quota_bytes"];
+const PUBLISHER_KEYS: [&str; 10] = ["name", "issuer", "audience", "claims", "repository", "packages", "actions", "expires_in", "allow_private", "ca_file"];
 const HOST_KEYS: [&str; 2] = ["name", "repository"];
 const REPOSITORY_KEYS: [&str; 11] = ["system", "name", "format", "kind", "tags", "upstream", "members", "signatures", "retention", "quota_bytes", "settings"];
 /// The setting whose keys may be paths.
@@ -181,6 +192,28 @@ pub(super) fn hosts(reader: &mut Reader<'_>) -> Vec<(Host, Origin)> {
             _ if found.iter().any(|(other, _)| other.name == name) => reader.problem_at(&place, format!("the host {name} is declared twice")),
             Ok(repository) => found.push((Host { name: name.to_owned(), repository }, repository_place)),
             Err(error) => reader.problem_at(&repository_place, error.message().to_owned()),
+        }
+    }
+    found
+}
+
+/// The publishers of the file, each with where it stands.
+pub(super) fn publishers(reader: &mut Reader<'_>, audience: Option<&str>, checks: &Checks<'_>) -> Vec<(Publisher, Origin)> {
+    let mut found: Vec<(Publisher, Origin)> = Vec::new();
+    for (span, table) in reader.list("publisher").unwrap_or_default() {
+        let before = reader.problem_count();
+        reader.unknown(table, &PUBLISHER_KEYS, "in [[publisher]]");
+        let named = name_of(reader, table, &span, "publisher");
+        let rule: Map<String, Value> =
+            table.iter().filter(|(key, _)| key.get_ref() != "name").map(|(key, value)| (key.get_ref().to_string(), reader.json(value))).collect();
+        let Some((place, name)) = named.filter(|_| reader.problem_count() == before) else { continue };
+        if found.iter().any(|(other, _)| other.name == name) {
+            reader.problem_at(&place, format!("the publisher {name} is declared twice"));
+            continue;
+        }
+        match (checks.publisher)(name, Value::Object(rule), audience) {
+            Ok(rule) => found.push((Publisher { name: name.to_owned(), rule }, place)),
+            Err(message) => reader.problem_at(&place, format!("the publisher {name}: {message}")),
         }
     }
     found

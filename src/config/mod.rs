@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
-pub use check::Checks;
-pub use declared::{Host, Repository, System};
+pub use check::{Checks, ReadPublisher};
+pub use declared::{Host, Publisher, Repository, System};
 pub use environment::Environment;
 pub use reader::{Origin, Problem, Shown};
 pub use value::{BlobKind, DatabaseUrl, LogFormat};
@@ -71,6 +71,8 @@ pub struct Config {
     pub repositories: Vec<Repository>,
     /// `[[host]]`, in the order of the file.
     pub hosts: Vec<Host>,
+    /// `[[publisher]]`, in the order of the file.
+    pub publishers: Vec<Publisher>,
     /// The password of the user `admin` on the first start. From the environment only.
     pub admin_password: Option<SecretString>,
     /// Every single-valued setting as `config show` prints it.
@@ -135,6 +137,8 @@ pub struct Access {
     pub token_default_seconds: u64,
     /// The longest that a token may live, in seconds; 0: no limit.
     pub token_max_seconds: u64,
+    /// For whom identity tokens are made out: what the file says, or else the host of `server.public_url`; `None` without either.
+    pub audience: Option<String>,
 }
 
 /// The files for TLS. Relative paths started at the folder of the configuration file.
@@ -291,6 +295,8 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let policies_origin = section.origin_of("policies");
     let token_default_seconds = section.number("token_default_seconds", 0, 0..=u64::MAX);
     let token_max_seconds = section.number("token_max_seconds", 0, 0..=u64::MAX);
+    let audience: String = section.setting("audience", String::new());
+    let audience_origin = section.origin_of("audience");
     section.finish();
 
     let mut section = reader.section("tls");
@@ -333,6 +339,12 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let systems = declared::systems(&mut reader);
     let repositories = declared::repositories(&mut reader, file, checks);
     let hosts = declared::hosts(&mut reader);
+    if audience.len() > 256 || !audience.bytes().all(|byte| byte.is_ascii_graphic()) {
+        reader.problem_at(&audience_origin, String::from("access.audience: expected a name without spaces, such as \"packages.example.com\""));
+    }
+    let host = || server.public_url.as_deref().and_then(|url| Some(url.split_once("://")?.1.split('/').next()?.to_owned()));
+    let audience = Some(audience).filter(|audience| !audience.is_empty()).or_else(host);
+    let publishers = declared::publishers(&mut reader, audience.as_deref(), checks);
     reader.finish();
 
     check::storage(&mut reader, &database.url, &blobs, server.master_key.is_some(), &origins);
@@ -347,6 +359,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let tls = check::tls(&mut reader, file, (&certificate, &certificate_origin), (&key, &key_origin), checks);
     check::declared(&mut reader, &systems, &repositories, checks);
     check::hosts(&mut reader, &hosts, &repositories);
+    check::publishers(&mut reader, &publishers, &repositories);
 
     let environment_origin = Origin::Environment("ENTREPOT_ADMIN_PASSWORD");
     if let Some(password) = &environment.admin_password
@@ -363,7 +376,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
         server,
         database,
         blobs,
-        access: Access { policies, token_default_seconds, token_max_seconds },
+        access: Access { policies, token_default_seconds, token_max_seconds, audience },
         tls,
         metrics,
         limits,
@@ -373,6 +386,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
         systems: systems.into_iter().map(|(system, _)| system).collect(),
         repositories: repositories.into_iter().map(|(repository, _)| repository).collect(),
         hosts: hosts.into_iter().map(|(host, _)| host).collect(),
+        publishers: publishers.into_iter().map(|(publisher, _)| publisher).collect(),
         admin_password: environment.admin_password.clone(),
         settings,
     })

@@ -16,7 +16,10 @@ fn read_with(text: &str, flags: &Flags, environment: &Environment) -> Result<Con
         None => Ok(()),
     };
     let tls = |tls: &super::Tls| if tls.key.ends_with("odd") { Err(format!("tls.key: {} is odd", tls.key.display())) } else { Ok(()) };
-    let checks = Checks { formats: &formats, upstream: &upstream, repository: &repository, policies: &|_| Ok(()), tls: &tls };
+    let publisher = |_: &str, rule: serde_json::Value, audience: Option<&str>| {
+        crate::access::PublisherRule::read(rule, audience).map_err(|error| error.message().to_owned())
+    };
+    let checks = Checks { formats: &formats, upstream: &upstream, repository: &repository, publisher: &publisher, policies: &|_| Ok(()), tls: &tls };
     read(Some(Path::new("config.toml")), text, flags, environment, &checks)
 }
 
@@ -119,6 +122,35 @@ fn two_pairs_of_stores_are_served() {
 fn files_that_settings_name_must_be_there() {
     let found = problems("[blobs]\nca_file = \"no-such.pem\"");
     assert!(found[0].starts_with("config.toml:2: blobs.ca_file: cannot read no-such.pem: "), "{found:?}");
+}
+
+#[test]
+fn publishers_are_read_with_everything_else() {
+    let with = |server: &str, publisher: &str| {
+        format!(
+            "{server}\n[[repository]]\nname = \"npm\"\nformat = \"npm\"\n[[repository]]\nname = \"all\"\nformat = \"npm\"\nkind = \"group\"\nmembers = [\"npm\"]\n\
+             [[publisher]]\nname = \"app\"\nissuer = \"https://issuer.example\"\nclaims = {{ repository = \"acme/app\", ref = [\"a\", \"b\"] }}\n{publisher}"
+        )
+    };
+    let (named, good) = ("[access]\naudience = \"packages.example\"", "repository = \"main/npm\"\npackages = [\"app\"]");
+    let read = config(&with(named, good));
+    assert_eq!((read.access.audience.as_deref(), read.publishers.len()), (Some("packages.example"), 1));
+    assert_eq!((read.publishers[0].name.as_str(), read.publishers[0].rule.repository.to_string().as_str()), ("app", "main/npm"));
+    let by_url = config(&with("[server]\npublic_url = \"https://packages.example:8443/\"", good));
+    assert_eq!(by_url.access.audience.as_deref(), Some("packages.example:8443"));
+    for (server, publisher, problem) in [
+        ("", good, "audience is missing"),
+        ("[access]\naudience = \"a b\"", good, "access.audience: expected a name"),
+        (named, "repository = \"main/nmp\"\npackages = [\"app\"]", "main/nmp, which is not declared; did you mean \"main/npm\"?"),
+        (named, "repository = \"main/all\"\npackages = [\"app\"]", "which is not hosted"),
+        (named, "repository = \"main/npm\"", "missing field `packages`"),
+        (named, "repository = \"main/npm\"\npackages = [\"app\"]\nexpires = 1", "unknown name \"expires\" in [[publisher]]"),
+        (named, "repository = \"main/npm\"\npackages = [\"app\"]\nexpires_in = 60", "expires_in = 60 is out of range"),
+        (named, "repository = \"main/npm\"\npackages = [\"app\"]\n[[publisher]]\nname = \"app\"", "the publisher app is declared twice"),
+    ] {
+        let found = problems(&with(server, publisher));
+        assert!(found.len() == 1 && found[0].contains(problem), "{problem}: {found:?}");
+    }
 }
 
 #[test]

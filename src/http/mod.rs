@@ -27,6 +27,7 @@ mod health;
 mod mirrors;
 pub(crate) mod observe;
 mod place;
+pub(crate) mod publishers;
 mod recent;
 mod registry;
 mod repository;

@@ -225,9 +225,15 @@ impl Drop for Line {
     }
 }
 
+/// Most bytes that are handed over at once: the web framework copies them into a buffer of the connection, which should stay small enough to
+/// be kept, and to be still in the processor's cache when it is sent.
+const PIECE: usize = 64 << 10;
+
 /// An answer's body that is counted on its way out.
 pub(crate) struct Observed {
     body: BoxBody,
+    /// What is left of a large chunk.
+    rest: Bytes,
     /// Until the body has ended.
     line: Option<(Line, Counter)>,
     length: Option<u64>,
@@ -244,10 +250,10 @@ impl Observed {
         let empty = length == Some(0) || line.method == Method::HEAD || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
         if empty {
             line.whole = true;
-            return Self { body, line: None, length };
+            return Self { body, rest: Bytes::new(), line: None, length };
         }
         let sent = line.metrics.sent(line.told.borrow().about);
-        Self { body, line: Some((line, sent)), length }
+        Self { body, rest: Bytes::new(), line: Some((line, sent)), length }
     }
 
     fn ended(&mut self) {
@@ -266,7 +272,15 @@ impl MessageBody for Observed {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_next(context);
+        let mut polled = match std::mem::take(&mut this.rest) {
+            rest if rest.is_empty() => Pin::new(&mut this.body).poll_next(context),
+            rest => Poll::Ready(Some(Ok(rest))),
+        };
+        if let Poll::Ready(Some(Ok(chunk))) = &mut polled
+            && chunk.len() > PIECE
+        {
+            this.rest = chunk.split_off(PIECE);
+        }
         match &polled {
             Poll::Ready(Some(Ok(bytes))) => {
                 let count = bytes.len() as u64;

@@ -22,7 +22,7 @@ use crate::http::observe::tell;
 use crate::http::place::{Asked, Place, is_registry, speaks_registry};
 use crate::http::recent::{Again, MadeOf, is_of_records};
 use crate::http::registry::{Challenge, Need, Own, covers, needs};
-use crate::http::{Server, body};
+use crate::http::{Server, body, publishers};
 use crate::metrics::About;
 use crate::registry::view::check_moment;
 use crate::registry::{Context, Engine, Moment, Repo, Session, Table, View};
@@ -40,6 +40,11 @@ pub(crate) struct Known {
 
 /// Answers whatever no other service takes.
 pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, server: web::Data<Server>) -> HttpResponse {
+    if let Ok(method) = Method::from_bytes(request.method().as_str().as_bytes())
+        && let Some(exchange) = publishers::Own::of(&method, request.path())
+    {
+        return exchange.serve(&request, payload, &server).await;
+    }
     let client = Client::of(&request, &server);
     let request_id = client.facts.request_id.clone();
     let mut known = Known::default();
@@ -105,7 +110,9 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
         }
         context.caller = within(&context.caller, &table, &place, &needs)?;
     }
-    let view = place.repo(&table).map(|repo| View { repo: Arc::clone(repo), moment: place.moment });
+    // A token that was given to publish has no past to look at.
+    let here = place.moment.is_none() || !context.caller.is_workload();
+    let view = place.repo(&table).filter(|_| here).map(|repo| View { repo: Arc::clone(repo), moment: place.moment });
     let base = BaseUrl { origin: client.origin.clone(), path: place.base.clone() };
     let incoming = Incoming { request, payload, place, query, method, base, context, made_of };
 
@@ -237,6 +244,10 @@ impl Incoming<'_> {
         };
         known.found(self.request, route, &format);
         let package = route.package.map(|name| view.repo.full_name(captures.get(name)).into_owned());
+        if self.place.registry.is_none() && self.is_hidden(engine, &view.repo, route.handler.action(), package.as_deref()).await? {
+            // The words of a format would tell that there is a repository of it.
+            known.format = None;
+        }
         let view = destination(engine, &self.context, view, route.handler.action(), package.as_deref()).await.map_err(hide)?;
         self.made_of.add(&view.repo);
         let private = self.is_private(engine, &view.repo, package.as_deref()).await?;
@@ -291,6 +302,16 @@ impl Incoming<'_> {
         let accounts = server.engine.access.accounts(&self.context.caller, &self.context.facts);
         let response: Response = handler(SignIn { accounts, address }, self.into_request(server, captures, &headers)?).await?;
         answer(response, &Form { headers: &headers, private: true, frozen: false, may_redirect: false }, format).await
+    }
+
+    /// Whether the caller may neither do what it asks for nor know of it.
+    async fn is_hidden(&self, engine: &Arc<Engine>, repo: &Repo, action: Action, package: Option<&str>) -> Result<bool> {
+        for action in [action, Action::Read] {
+            if engine.access.decide(&self.context.caller, action, &repo.target(package)).await?.allowed {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a shared cache must not keep the answer: it depends on who asks.

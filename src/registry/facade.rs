@@ -63,8 +63,16 @@ impl Session {
         &self.reader
     }
 
-    fn repo(&self) -> &Arc<Repo> {
+    pub(super) fn repo(&self) -> &Arc<Repo> {
         &self.view.repo
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
     }
 
     /// Whose uploads this request sees.
@@ -308,6 +316,7 @@ impl Facade for Session {
 
     async fn commit(&self, change: Change) -> Result<u64> {
         self.view.check_writable()?;
+        self.confine(&change).await?;
         let births = change.births.into_iter().map(|birth| self.row(birth)).collect::<Result<Vec<_>>>()?;
         let commit = Commit {
             repository: self.repo().id(),
@@ -333,6 +342,7 @@ impl Facade for Session {
 
     async fn keep(&self, birth: Birth) -> Result<()> {
         self.view.check_writable()?;
+        self.confine(&Change::new("keep", "").begin(birth.clone())).await?;
         let arrival = self.row(birth)?;
         let admission = self.engine.admit(self.repo(), arrival.size().into_iter().collect()).await?;
         let Arrival { row, blob } = arrival;
@@ -351,6 +361,7 @@ impl Facade for Session {
 
     async fn mount(&self, mount: Mount) -> Result<bool> {
         self.view.check_writable()?;
+        self.context.confine(&self.engine, self.repo(), &mount.package)?;
         self.engine.mount(&self.context, self.repo(), mount).await
     }
 

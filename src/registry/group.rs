@@ -7,6 +7,7 @@ use std::sync::Arc;
 use entrepot_kit::{ALL_PACKAGES, Action, Error, File, Kind, Listing, ListingPage, Records, Result};
 use futures::future::join_all;
 
+use crate::registry::names::names_of;
 use crate::registry::reader::Reader;
 use crate::registry::table::Leaf;
 use crate::registry::{Engine, Repo};
@@ -164,18 +165,6 @@ impl Reader {
         joined.items.truncate(listing.limit);
         Ok(joined)
     }
-}
-
-/// Of a list of packages those that may come from a member.
-fn names_of(group: &Repo, member: &Repo, records: &Arc<Records>) -> Arc<Records> {
-    let leaves: Vec<_> = group.leaves.iter().filter(|leaf| leaf.repo.id() == member.id()).collect();
-    let admits = |name: &str| group.rules.admits(name) && leaves.iter().any(|leaf| leaf.rules.iter().all(|rules| rules.admits(name)));
-    if records.versions.iter().all(|record| admits(&record.version)) {
-        return Arc::clone(records);
-    }
-    let mut admitted = Records::clone(records);
-    admitted.versions.retain(|record| admits(&record.version));
-    Arc::new(admitted)
 }
 
 /// What was found. Nothing found while a member failed is that failure: a 404 would make clients remember that the package does not exist.

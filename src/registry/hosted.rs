@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use entrepot_kit::{ALL_PACKAGES, File, Records, Result, Source, VersionRecord};
+use entrepot_kit::{ALL_PACKAGES, File, Records, Result, Source};
 
 use crate::registry::Repo;
 use crate::registry::reader::Reader;
-
-/// Names of packages that are read at once.
-const NAMES: usize = 10_000;
 
 impl Reader {
     pub(crate) async fn hosted_stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
@@ -34,21 +31,6 @@ impl Reader {
             Some(folder) => self.engine.catalog.file_records(repo.id(), package, &folder, at).await?,
             None => self.engine.catalog.records(repo.id(), package, kind, at).await?,
         })
-    }
-
-    /// The names of all packages.
-    async fn hosted_names(&self, repo: &Arc<Repo>, at: Option<u64>) -> Result<Records> {
-        let mut names = Records { package: ALL_PACKAGES.to_owned(), ..Records::default() };
-        let mut after = None;
-        loop {
-            let page = self.engine.catalog.packages(repo.id(), after, NAMES, at).await?;
-            let is_last = page.len() < NAMES;
-            after = page.last().map(|package| package.name.clone());
-            names.versions.extend(page.into_iter().map(|package| VersionRecord { version: package.name, published: None, bytes: bytes::Bytes::new() }));
-            if is_last {
-                return Ok(names);
-            }
-        }
     }
 
     pub(crate) async fn hosted_entry(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {

@@ -21,6 +21,7 @@ use crate::store::uploads::UploadStore;
 use crate::upstream::{Fetch, Fetched};
 
 mod cache;
+mod confine;
 mod facade;
 mod fill;
 mod group;
@@ -30,6 +31,7 @@ mod locks;
 mod mend;
 mod mirrors;
 mod mount;
+mod names;
 pub mod patterns;
 mod permission;
 pub(crate) mod prefetch;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use entrepot_kit::records::Content;
-use entrepot_kit::{BaseUrl, Document, File, Index, Kind, Listing, ListingPage, Records, Result, Source, Timestamp};
+use entrepot_kit::{ALL_PACKAGES, BaseUrl, Document, File, Index, Kind, Listing, ListingPage, Records, Result, Source, Timestamp};
 use parking_lot::Mutex;
 
 use crate::access::Caller;
@@ -72,7 +72,10 @@ impl Reader {
     /// 502 and 503 when an upstream that might have it failed.
     pub async fn records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Arc<Records>>> {
         let Some(stamp) = self.stamp(repo, package).await? else { return Ok(None) };
-        self.records_at(repo, package, kind, stamp).await
+        match self.records_at(repo, package, kind, stamp).await? {
+            Some(records) if package == ALL_PACKAGES => self.without_hidden(repo, records, kind).await.map(Some),
+            records => Ok(records),
+        }
     }
 
     pub(crate) async fn records_at(&self, repo: &Arc<Repo>, package: &str, kind: &'static str, stamp: Arc<str>) -> Result<Option<Arc<Records>>> {
@@ -96,6 +99,15 @@ impl Reader {
     /// Those of [`Self::records`] and of the format's rendering.
     pub async fn document(&self, repo: &Arc<Repo>, base: &BaseUrl, index: Index<'_>) -> Result<Option<Arc<Document>>> {
         let Some(stamp) = self.stamp(repo, index.package).await? else { return Ok(None) };
+        if index.package == ALL_PACKAGES
+            && let Some(all) = self.records_at(repo, index.package, index.fragments, Arc::clone(&stamp)).await?
+        {
+            let seen = self.without_hidden(repo, Arc::clone(&all), index.fragments).await?;
+            if !Arc::ptr_eq(&all, &seen) {
+                // This caller's own, and nobody else's.
+                return render(base, index, seen).await.map(Some);
+            }
+        }
         let key = DocumentKey {
             repository: repo.id(),
             scope: if repo.kind() == Kind::Group { self.group_scope(repo, index.package).await? } else { 0 },
@@ -116,9 +128,7 @@ impl Reader {
         }
         metrics.document_misses.inc();
         let Some(records) = self.records_at(repo, index.package, index.fragments, Arc::clone(&stamp)).await? else { return Ok(None) };
-        let (base_url, variant, modified) = (base.clone(), index.variant.to_owned(), records.modified);
-        let (render, content_type) = (index.render, index.content_type);
-        let document = entrepot_kit::blocking(move || Ok(Arc::new(Document::new(render(&records, &base_url, &variant)?, content_type, modified)))).await?;
+        let document = render(base, index, records).await?;
         if self.engine.cache.keeps(base) {
             self.engine.cache.documents.insert(key, (stamp, Arc::clone(&document)));
         }
@@ -175,6 +185,13 @@ impl Reader {
         page.items.retain(|item| !item.path().starts_with('/'));
         Ok(page)
     }
+}
+
+/// Makes an index document, where blocking is allowed.
+async fn render(base: &BaseUrl, index: Index<'_>, records: Arc<Records>) -> Result<Arc<Document>> {
+    let (base, variant, modified) = (base.clone(), index.variant.to_owned(), records.modified);
+    let (render, content_type) = (index.render, index.content_type);
+    entrepot_kit::blocking(move || Ok(Arc::new(Document::new(render(&records, &base, &variant)?, content_type, modified)))).await
 }
 
 impl Engine {

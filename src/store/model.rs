@@ -398,6 +398,25 @@ pub struct TokenRow {
     pub expires: Option<Timestamp>,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
+    /// Of a token that was given for an identity token: what the access rules know of it, as JSON.
+    pub workload: Option<String>,
+}
+
+/// What identity tokens of an issuer are worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublisherRow {
+    /// The number of the workload, whose name is its own.
+    pub principal: i64,
+    /// Its name.
+    pub name: String,
+    /// Who signs the identity tokens.
+    pub issuer: String,
+    /// The rule, as the access rules read it.
+    pub settings: serde_json::Value,
+    /// Whether the configuration file declares it.
+    pub declared: bool,
+    /// When it was made.
+    pub created: Timestamp,
 }
 
 /// A policy.

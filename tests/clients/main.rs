@@ -1,16 +1,21 @@
 //! Real clients against the built server: each test with a server, data and home directories of its own.
 //!
-//! npm and curl are those of the machine; pnpm, yarn 1 and yarn 4 are installed by `tests/run` below `ENTREPOT_TEST_CLIENTS`.
+//! npm and curl are those of the machine; pnpm, yarn 1 and yarn 4, and Python's tools, are installed by `tests/run` below
+//! `ENTREPOT_TEST_CLIENTS`.
 //! A client that is missing fails its test.
 #![cfg(test)]
 
 mod direct_uploads;
 mod generic;
 mod generic_uploads;
+#[expect(dead_code, reason = "other tests need more of what is shared")]
+#[path = "../support/issuer.rs"]
+mod issuer;
 mod maven;
 mod memory;
 mod npm_commands;
 mod npm_install;
+mod npm_publishers;
 mod npm_quickstart;
 mod oci;
 mod pypi;
@@ -21,6 +26,9 @@ mod replicas;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/mod.rs"]
 mod support;
+#[expect(dead_code, reason = "other tests need more of what is shared")]
+#[path = "../support/upstream.rs"]
+mod upstream;
 
 use support::TestServer;
 

@@ -10,6 +10,7 @@ mod tokens;
 use std::collections::BTreeSet;
 
 use entrepot_format_npm::testing::{manifest, publish_body, tarball};
+use entrepot_format_pypi::testing::{Form, Wheel};
 use entrepot_kit::path::RequestPath;
 use entrepot_kit::route::Found;
 use entrepot_kit::{Handler, Kind};
@@ -56,6 +57,8 @@ pub(crate) fn every_route(house: &House) -> Vec<Probe> {
             for package in ["left-pad", "@acme/widget"] {
                 let mut values = vec![
                     ("package", package),
+                    ("project", "left-pad"),
+                    ("namespace", "left"),
                     ("spec", "left-pad@1.0.0"),
                     ("file", "left-pad-1.0.0.tgz"),
                     ("version", "1.0.0"),
@@ -104,7 +107,7 @@ pub(crate) async fn publish(house: &House, user: &str, address: &str, name: &str
 /// A private repository of every format and kind in `alpha`, each with something in it that could be given away.
 pub(crate) async fn furnished(house: &House, upstream: &ScriptedUpstream) -> Vec<String> {
     let mut addresses = Vec::new();
-    for format in ["npm", "generic", "oci", "toy"] {
+    for format in ["npm", "pypi", "generic", "oci", "toy"] {
         let name = |kind: &str| format!("{SYSTEM}/{format}-{kind}");
         house.repository(&name("hosted"), format, Kind::Hosted, false, json!({})).await;
         let settings = json!({ "upstream": { "url": upstream.url(), "allow_private": true, "retries": 0 } });
@@ -118,6 +121,9 @@ pub(crate) async fn furnished(house: &House, upstream: &ScriptedUpstream) -> Vec
     }
     assert_eq!(house.call_as("alpha-owner", Call::put("/alpha/generic-hosted/folder/file.txt", "secret")).await.status, 201);
     assert_eq!(house.call_as("alpha-owner", Call::put("/alpha/toy-hosted/left-pad/1.0.0", "secret")).await.status, 201);
+    let form = Form::wheel(&Wheel::new("left-pad", "1.0.0", "secret"));
+    let upload = Call::post("/alpha/pypi-hosted/", form.body()).with("Content-Type", Form::content_type());
+    assert_eq!(house.call_as("alpha-owner", upload).await.status, 200);
     crate::registry::push(house, "alpha-owner", "alpha/oci-hosted/left-pad/nested", "latest").await;
     addresses
 }

@@ -115,12 +115,17 @@ impl House {
 
     /// Ends the server and starts it again on the same data.
     pub(crate) async fn restart(&mut self) {
+        self.restart_with(|_| {}).await;
+    }
+
+    /// The same with other options.
+    pub(crate) async fn restart_with(&mut self, change: impl Fn(&mut Options)) {
         for old in self.running.drain(..) {
             old.listening.handle.stop(true).await;
             old.engine.access.audit().flush().await;
             old.engine.write_notes().await.expect("written");
         }
-        self.open(|_| {}).await;
+        self.open(change).await;
     }
 
     /// Writes down what the engines have in memory only.
@@ -213,6 +218,7 @@ fn options(data: PathBuf) -> Options {
         admin_password: Some(PASSWORD.into()),
         systems: vec![system("main"), system(SYSTEM), system("beta")],
         repositories: Vec::<Wanted>::new(),
+        publishers: Vec::new(),
         formats,
         clock: entrepot::clock::system(),
     }

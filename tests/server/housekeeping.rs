@@ -114,8 +114,13 @@ impl Later {
 
     /// Removes what nothing names, without any grace; gives how many blobs that were.
     async fn collect(&self) -> u64 {
+        self.collect_after(std::time::Duration::ZERO).await
+    }
+
+    /// The same for what nothing names as long as this.
+    async fn collect_after(&self, grace: std::time::Duration) -> u64 {
         let engine = self.house.engine();
-        let plan = |now| entrepot::jobs::gc::Plan::new(now, std::time::Duration::ZERO);
+        let plan = |now| entrepot::jobs::gc::Plan::new(now, grace);
         let mut pace = entrepot::jobs::pace::Pace::new(&|_| {}, None);
         let outcome = entrepot::jobs::gc::collect(&engine.catalog, &*engine.blobs, &plan(engine.now()), &mut pace).await.expect("collected");
         outcome.removed.count

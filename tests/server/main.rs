@@ -8,11 +8,15 @@ mod conformance;
 mod history;
 mod house;
 mod housekeeping;
+#[expect(dead_code, reason = "real clients ask for more")]
+#[path = "../support/issuer.rs"]
+mod issuer;
 mod maven;
 mod oci;
 mod oci_proxy;
 mod operations;
 mod proxy;
+mod publishers;
 mod pypi;
 mod pypi_proxy;
 #[path = "../support/raw.rs"]

@@ -31,10 +31,10 @@ fn manifest(filling: &str) -> String {
 }
 
 /// How a request is signed.
-type Sign<'a> = &'a dyn Fn(Call) -> Call;
+pub(crate) type Sign<'a> = &'a dyn Fn(Call) -> Call;
 
 /// Pushes an image below a name, as `sign` says, and gives the first answer that is not as it should be.
-async fn push_signed(house: &House, name: &str, tag: &str, sign: Sign<'_>) -> Reply {
+pub(crate) async fn push_signed(house: &House, name: &str, tag: &str, sign: Sign<'_>) -> Reply {
     let blob = house.call(sign(Call::post(format!("/v2/{name}/blobs/uploads/?digest={}", digest(b"{}")), "{}"))).await;
     if blob.status != 201 {
         return blob;

@@ -33,9 +33,12 @@ pub(super) enum What {
     Document(UpstreamDocument),
 }
 
+/// Where the engine keeps the indexes of an upstream.
+pub(super) const INDEXES: &str = "/index/";
+
 /// Where the engine keeps an upstream's index of a package.
 fn index_path(package: &str) -> String {
-    format!("/index/{package}")
+    format!("{INDEXES}{package}")
 }
 
 impl Job {

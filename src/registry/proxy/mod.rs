@@ -120,9 +120,11 @@ impl Reader {
             let job = Job::located(path, package.clone(), located, url);
             // That it is missing in one place says nothing of the next.
             let answer = if is_first { self.unchanging(repo, job).await? } else { Answer::Filling(self.engine.start(repo, job, None, None)) };
-            match (self.engine.answer(answer, path, false).await?, otherwise) {
-                (None, Some(next)) => (located, is_first) = (*next, false),
-                (found, _) => return Ok(found),
+            match (self.engine.answer(answer, path, false).await, otherwise) {
+                (Ok(None), Some(next)) => (located, is_first) = (*next, false),
+                // Some hosts say so of what they do not have.
+                (Err(error), Some(next)) if error.status() == StatusCode::BAD_GATEWAY => (located, is_first) = (*next, false),
+                (found, _) => return found,
             }
         }
     }

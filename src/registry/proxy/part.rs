@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use url::Url;
 
 use super::fetch::fetch_of;
-use super::job::{Job, What};
+use super::job::{INDEXES, Job, What};
 use super::{PATIENCE, settled};
 use crate::registry::fill::{Progress, again};
 use crate::registry::{Engine, Repo};
@@ -36,7 +36,11 @@ impl Engine {
         let state = self.upstream_state(repo, index).await?;
         let from = match state.filter(|state| !state.url.is_empty()) {
             Some(state) => state.url.clone(),
-            None => repo.upstream()?.settings().url.clone(),
+            // What is known of fetches did not come along with what was kept.
+            None => {
+                let below = index.strip_prefix(INDEXES).and_then(|package| repo.format.upstream_index(package));
+                format!("{}/{}", repo.upstream()?.settings().url.trim_end_matches('/'), below.map(|index| index.path).unwrap_or_default())
+            }
         };
         Ok(Url::parse(&from).and_then(|from| from.join(url)).map_err(broken)?.into())
     }

@@ -11,8 +11,8 @@ use entrepot_kit::accounts::Tags;
 use entrepot_kit::{Algorithm, Listing, ListingPage, PackageState, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp, VersionState};
 
 use crate::store::model::{
-    AuditFilter, AuditRow, BlobFacts, CatalogError, Commit, KeyRow, NewRepository, NewRow, NewWebLogin, PolicyRow, PrincipalRow, RepositoryRow, RevisionRow,
-    StoredEntry, SystemRow, TokenRow, UploadRow, UpstreamState, VersionSpan, WebLoginStanding,
+    AuditFilter, AuditRow, BlobFacts, CatalogError, Commit, KeyRow, NewRepository, NewRow, NewWebLogin, PolicyRow, PrincipalRow, PublisherRow, RepositoryRow,
+    RevisionRow, StoredEntry, SystemRow, TokenRow, UploadRow, UpstreamState, VersionSpan, WebLoginStanding,
 };
 
 mod convert;
@@ -385,6 +385,39 @@ impl Catalog {
     pub async fn revoke_token(&self, id: &str, now: Timestamp) -> Result<bool> {
         let id = id.to_owned();
         forward!(self.write(accounts::revoke_token, &id, now))
+    }
+
+    /// Every publisher, by name.
+    pub async fn publishers(&self) -> Result<Vec<PublisherRow>> {
+        forward!(self.read(publishers::list))
+    }
+
+    /// The publishers for identity tokens of an issuer, by name.
+    pub async fn publishers_of(&self, issuer: &str) -> Result<Vec<PublisherRow>> {
+        let issuer = issuer.to_owned();
+        forward!(self.read(publishers::of_issuer, &issuer))
+    }
+
+    /// Makes a publisher and its workload, whose number `new.principal` does not say yet; `Conflict` when the name is taken or there are
+    /// `most` already.
+    pub async fn create_publisher(&self, new: PublisherRow, most: i64) -> Result<PublisherRow> {
+        forward!(self.write(publishers::create, &new, most))
+    }
+
+    /// Deletes a publisher, its workload and the tokens of that; `false` when there is none.
+    pub async fn delete_publisher(&self, principal: i64) -> Result<bool> {
+        forward!(self.write(publishers::delete, principal))
+    }
+
+    /// Notes whether the configuration file declares a publisher.
+    pub async fn set_publisher_declared(&self, principal: i64, declared: bool) -> Result<()> {
+        forward!(self.write(publishers::set_declared, principal, declared))
+    }
+
+    /// Notes that an identity token was exchanged, until it ends by itself, and stores the token of ours that was given for it; `false` when
+    /// it was exchanged before, anywhere. `Conflict` when `most` tokens of the workload live already.
+    pub async fn exchange(&self, hash: Vec<u8>, ends: Timestamp, row: TokenRow, most: i64, now: Timestamp) -> Result<bool> {
+        forward!(self.write(publishers::exchange, &hash, ends, &row, most, now))
     }
 
     /// Every policy, by name.

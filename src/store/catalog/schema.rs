@@ -77,8 +77,14 @@ diesel::table! {
 diesel::table! {
     tokens (id) {
         id -> Text, principal_id -> BigInt, name -> Text, secret_hash -> Binary, repositories -> Text, actions -> Text, created -> BigInt,
-        expires -> Nullable<BigInt>, revoked -> Nullable<BigInt>,
+        expires -> Nullable<BigInt>, revoked -> Nullable<BigInt>, workload -> Nullable<Text>,
     }
+}
+diesel::table! {
+    publishers (principal_id) { principal_id -> BigInt, issuer -> Text, settings -> Text, declared -> Bool, }
+}
+diesel::table! {
+    identity_tokens (hash) { hash -> Binary, ends -> BigInt, }
 }
 diesel::table! {
     policies (name) { name -> Text, text -> Text, updated -> BigInt, }
@@ -115,6 +121,8 @@ diesel::joinable!(package_documents -> packages (package_id));
 diesel::joinable!(versions -> packages (package_id));
 diesel::joinable!(fragments -> versions (version_id));
 diesel::joinable!(entries -> blobs (blob));
+diesel::joinable!(publishers -> principals (principal_id));
+diesel::allow_tables_to_appear_in_same_query!(principals, publishers);
 diesel::allow_tables_to_appear_in_same_query!(
     meta,
     systems,

@@ -6,6 +6,7 @@ mod install;
 mod many;
 mod metadata;
 mod publish;
+mod publishers;
 mod reruns;
 mod tree;
 

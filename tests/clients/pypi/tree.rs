@@ -81,7 +81,8 @@ async fn pypi_a_tree_comes_through_a_group_with_and_without_its_upstream() {
     let environment = second.environment("uv");
     uv(&second, &environment, &index, &WANTED).succeeded();
     assert_eq!(installed(&second, &environment), installed(&first, &with_uv));
-    let missing = pip(&second, &second.environment("missing"), &index, &["a-name-that-nobody-asked-for-before"]).failed();
+    // pip waits as long as it is told before it asks again.
+    let missing = pip(&second, &second.environment("missing"), &index, &["--retries", "0", "a-name-that-nobody-asked-for-before"]).failed();
     assert!(missing.text().contains("503") || missing.text().contains("Could not find"), "{missing}");
     assert_eq!(server.log_lines(&["status=500"]), 0, "{}", server.log());
 }

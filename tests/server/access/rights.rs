@@ -33,7 +33,7 @@ async fn readers_cannot_change_anything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn public_repositories_are_read_only_for_others() {
     let house = House::start().await;
-    for format in ["npm", "generic", "oci", "toy"] {
+    for format in ["npm", "pypi", "generic", "oci", "toy"] {
         house.repository(&format!("alpha/open-{format}"), format, Kind::Hosted, true, json!({})).await;
     }
     for probe in every_route(&house).iter().filter(|probe| !probe.open) {
@@ -59,6 +59,8 @@ async fn a_publisher_cannot_delete() {
         (Method::PUT, "alpha/npm-hosted/left-pad/-rev/1", "alpha/npm-hosted"),
         (Method::DELETE, "alpha/npm-hosted/left-pad/-/left-pad-1.0.0.tgz/-rev/1", "alpha/npm-hosted"),
         (Method::DELETE, "alpha/npm-group/left-pad/-rev/1", "alpha/npm-hosted"),
+        (Method::DELETE, "alpha/pypi-hosted/manage/left-pad", "alpha/pypi-hosted"),
+        (Method::DELETE, "alpha/pypi-hosted/manage/left-pad/1.0.0", "alpha/pypi-hosted"),
         (Method::DELETE, "alpha/generic-hosted/folder/file.txt", "alpha/generic-hosted"),
         (Method::DELETE, "alpha/generic-hosted/folder/", "alpha/generic-hosted"),
         (Method::DELETE, "alpha/toy-hosted/left-pad", "alpha/toy-hosted"),

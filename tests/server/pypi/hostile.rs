@@ -43,7 +43,7 @@ async fn hostile_files_are_refused_and_nothing_is_stored() {
         ("a folder in the name", Form::upload("foo", "1.0", "../foo-1.0-py3-none-any.whl", &honest), "Invalid filename"),
         ("an egg", Form::upload("foo", "1.0", "foo-1.0-py3.11.egg", &honest), "neither a wheel"),
         ("an installer", Form::upload("foo", "1.0", "foo-1.0.win32.exe", &honest), "neither a wheel"),
-        ("no archive", of(b"hello".to_vec()), "too short"),
+        ("no archive", of(b"hello".to_vec()), "no ZIP archive"),
         ("a source without metadata", Form::upload("foo", "1.0", &source, &Tar::new().file("foo-1.0/setup.py", b"x").finish()), "has its metadata at"),
         (
             "a link out of a source",

@@ -191,3 +191,24 @@ async fn names_are_never_used_again() {
     refused(&send(&house, &Form::wheel(&second)).await, 400, "This filename has already been used");
     publish(&house, &Wheel::new("foo", "3.0", "x")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_about_packages_count_although_only_the_form_names_them() {
+    let house = house().await;
+    let rule = r#"forbid (principal == User::"bob", action == Action::"publish", resource == Package::"alpha/pypi:acme-secret");"#;
+    house.engine().access.operator().put_policy("secret", rule).await.expect("a policy");
+    for spelling in ["acme-secret", "Acme.Secret"] {
+        // Whatever the form calls it: the file counts.
+        let form = Form::wheel(&Wheel::new(spelling, "1.0", "x")).with("name", "other");
+        let mut reply = send(&house, &form).await;
+        // A replica may learn of the rule a moment later. Until then it is the form that is wrong.
+        while reply.status == StatusCode::BAD_REQUEST {
+            reply = send(&house, &form).await;
+        }
+        refused(&reply, 403, "secret");
+    }
+    assert_eq!(house.head("alpha/pypi"), 0);
+    publish(&house, &Wheel::new("acme-other", "1.0", "x")).await;
+    assert_eq!(house.call_as(OWNER, post(&Form::wheel(&Wheel::new("acme-secret", "1.0", "x")))).await.status, StatusCode::OK);
+    refused(&house.call_as("bob", at(Method::POST, "manage/acme-secret/1.0/yank")).await, 403, "secret");
+}

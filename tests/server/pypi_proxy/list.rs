@@ -42,13 +42,14 @@ async fn becomes(mirror: &Mirror, repository: &str, wanted: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_the_list() {
     let (mirror, gate) = (Mirror::start(json!({ "mutable_ttl": 0 })).await, Gate::shut());
-    mirror.upstream.answer_in_turn("/simple/", [list(&["B.c", "a"]).held_after(10, &gate), list(&["a", "b-c", "d"])]);
+    mirror.upstream.answer("/simple/", list(&["B.c", "a"]).held_after(10, &gate));
     for _ in 0..2 {
         let early = get(&mirror, "mirror").await;
         assert_eq!((early.status, early.header("retry-after").is_empty()), (StatusCode::SERVICE_UNAVAILABLE, false), "{}", early.text());
     }
     gate.open();
     becomes(&mirror, "mirror", &["a", "b-c"]).await;
+    mirror.upstream.answer("/simple/", list(&["a", "b-c", "d"]));
     becomes(&mirror, "mirror", &["a", "b-c", "d"]).await;
     let html = mirror.house.call(Call::get("/alpha/mirror/simple/").with("Accept", HTML)).await;
     assert!(html.text().contains("<a href=\"b-c/\">b-c</a>"), "{}", html.text());
@@ -73,4 +74,12 @@ async fn a_group_lists_what_its_members_have_by_their_rules() {
     assert_eq!(names(&get(&mirror, "own").await), ["ours", "private"]);
     becomes(&mirror, "both", &["a", "ours", "private"]).await;
     becomes(&mirror, "mirror", &["a", "denied", "ours"]).await;
+    let owner = r#"unless { principal has name && principal.name == "alpha-owner" }"#;
+    let rule = format!(r#"forbid (principal, action == Action::"read", resource == Package::"alpha/own:private") {owner};"#);
+    mirror.house.engine().access.operator().put_policy("hide", &rule).await.expect("a policy");
+    for (repository, wanted) in [("own", &["ours"][..]), ("both", &["a", "ours"])] {
+        becomes(&mirror, repository, wanted).await;
+        let call = Call::get(format!("/alpha/{repository}/simple/")).with("Accept", JSON);
+        assert!(names(&mirror.house.call_as("alpha-owner", call).await).contains(&String::from("private")), "{repository}");
+    }
 }

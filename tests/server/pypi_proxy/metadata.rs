@@ -1,5 +1,6 @@
 //! Metadata of wheels: as it is promised, or taken out of the wheel where it is.
 
+use entrepot_format_pypi::testing::Wheel;
 use http::StatusCode;
 use serde_json::json;
 
@@ -73,14 +74,18 @@ async fn a_promise_that_the_upstream_does_not_keep_is_kept_here() {
     let (filename, wheel, metadata) = large_wheel();
     let promised = file(&filename, "../../p/foo.whl", &wheel, json!({ "core-metadata": { "sha256": sha256(metadata.as_bytes()) } }));
     let wrong = file("bar-1.0-py3-none-any.whl", "../../p/foo.whl", &wheel, json!({ "core-metadata": { "sha256": sha256(b"other") } }));
+    let hidden_wheel = Wheel::new("hidden", "1.0", "x").build();
     let broken = file("baz-1.0-py3-none-any.whl", "../../p/baz.whl", b"no wheel", json!({}));
     let gone = file("gone-1.0-py3-none-any.whl", "../../p/gone.whl", b"gone", json!({}));
-    mirror.upstream.answer("/simple/foo/", page("foo", 1, &[promised, wrong, broken, gone]));
+    let hidden = file("hidden-1.0-py3-none-any.whl", "../../p/hidden.whl", &hidden_wheel, json!({ "core-metadata": true }));
+    mirror.upstream.answer("/simple/foo/", page("foo", 1, &[promised, wrong, broken, gone, hidden]));
+    mirror.upstream.answer("/p/hidden.whl.metadata", Reply::status(403));
+    mirror.upstream.answer("/p/hidden.whl", Reply::bytes(hidden_wheel).ranged());
     mirror.upstream.answer("/p/foo.whl", Reply::bytes(wheel.clone()).ranged());
     mirror.upstream.answer("/p/baz.whl", Reply::bytes("no wheel").ranged());
     Mirror::is(&mirror.get(&format!("files/foo/{filename}.metadata")).await, "remote", metadata.as_bytes());
     assert_eq!(mirror.upstream.count("/p/foo.whl.metadata"), 1);
-    for (name, status) in [("bar", 502), ("baz", 502), ("gone", 404)] {
+    for (name, status) in [("bar", 502), ("baz", 502), ("gone", 404), ("hidden", 200)] {
         assert_eq!(mirror.get(&format!("files/foo/{name}-1.0-py3-none-any.whl.metadata")).await.status.as_u16(), status, "{name}");
     }
 }

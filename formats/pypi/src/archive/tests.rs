@@ -106,7 +106,19 @@ fn a_zip_is_read_in_one_way_only() {
     let at = commented.len() - 2;
     commented[at..].copy_from_slice(&(evil.len() as u16).to_le_bytes());
     commented.extend_from_slice(&evil);
-    refused(inspect(&name, commented), "central directory");
+    assert!(inspect(&name, commented).is_err());
+    // What old tools leave behind it.
+    let with_comment = |length: u8, comment: &[u8]| {
+        let mut bytes = honest.clone();
+        let at = bytes.len() - 2;
+        bytes[at] = length;
+        bytes.extend_from_slice(comment);
+        inspect(&name, bytes)
+    };
+    assert!(with_comment(6, b"zip-rs").is_ok());
+    refused(with_comment(5, b"zip-rs"), "something follows");
+    refused(with_comment(6, b"zip\0rs"), "something follows");
+    assert!(with_comment(22, &honest[honest.len() - 22..]).is_err());
     for bad in
         [Vec::new(), b"PK\x05\x06".to_vec(), vec![0; 100], b"PK\x05\x06".iter().copied().chain([0xff; 18]).collect(), honest[..honest.len() - 1].to_vec()]
     {

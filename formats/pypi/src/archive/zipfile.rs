@@ -144,14 +144,28 @@ fn bytes_at<const LENGTH: usize>(reader: &mut dyn ReadSeek, position: u64) -> Re
     Ok(bytes)
 }
 
-/// Finds the directory by the record at the end of the archive: that has no comment, in which another could hide.
+/// Finds the directory by the record at the end of the archive. Behind it may be what old tools leave there, their name: a short text in which
+/// no other record can hide.
 fn directory(reader: &mut dyn ReadSeek, size: u64) -> Result<Directory> {
-    const RECORD: u64 = 22;
-    let end_at = size.checked_sub(RECORD).ok_or_else(|| refused("it is too short for a ZIP archive"))?;
-    let record: [u8; RECORD as usize] = bytes_at(reader, end_at)?;
-    let mut fields = Fields(record.strip_prefix(END_OF_DIRECTORY).ok_or_else(|| refused("it is no ZIP archive, or something follows its directory"))?);
+    const RECORD: usize = 22;
+    const LONGEST_COMMENT: usize = 64;
+    let length = size.min((RECORD + LONGEST_COMMENT) as u64);
+    let mut tail = vec![0; usize::try_from(length).unwrap_or_default()];
+    reader.seek(SeekFrom::Start(size - length)).and_then(|_| reader.read_exact(&mut tail)).map_err(|error| broken(&error))?;
+    let mut found = memchr::memmem::find_iter(&tail, END_OF_DIRECTORY);
+    let missing = || refused("it is no ZIP archive, or something follows its directory");
+    let at = found.next().ok_or_else(missing)?;
+    if found.next().is_some() {
+        return Err(two());
+    }
+    let end_at = size - length + at as u64;
+    let (record, comment) = tail.get(at..).and_then(|rest| rest.split_at_checked(RECORD)).ok_or_else(missing)?;
+    let mut fields = Fields(record.get(END_OF_DIRECTORY.len()..).unwrap_or_default());
     let (disk, directory_disk, here, count) = (fields.short()?, fields.short()?, fields.short()?, fields.short()?);
-    let (length, start) = (fields.number(4)?, fields.number(4)?);
+    let (length, start, comment_length) = (fields.number(4)?, fields.number(4)?, fields.short()?);
+    if usize::from(comment_length) != comment.len() || !comment.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
+        return Err(missing());
+    }
     if disk != 0 || directory_disk != 0 || here != count {
         return Err(refused("it is one part of several"));
     }

@@ -125,20 +125,31 @@ pub fn project(project: &str, document: &[u8]) -> Result<UpstreamPage> {
     Ok(page)
 }
 
-/// Finds one file of a page, without reading the others where that can be helped.
+/// Finds one file of a page, without reading the others where that can be helped. A project in quarantine offers none.
 ///
 /// # Errors
 /// Those of [`project`].
 pub fn file(name: &str, document: &[u8], filename: &str) -> Result<Option<PageFile>> {
     if is_json(document) {
         let (outline, _) = outline(document)?;
+        if status(&outline).0 == Status::Quarantined {
+            return Ok(None);
+        }
         let files = outline.files.unwrap_or_default();
         let mut naming = files.iter().filter(|raw| memchr::memmem::find(raw.get().as_bytes(), filename.as_bytes()).is_some());
         if let Some(found) = naming.find_map(|raw| json_file(raw).filter(|file| file.filename == filename)) {
             return Ok(Some(found));
         }
     }
-    Ok(project(name, document)?.files.into_iter().find(|file| file.filename == filename))
+    let page = project(name, document)?;
+    Ok(page.files.into_iter().find(|file| file.filename == filename && page.status != Status::Quarantined))
+}
+
+/// The state of the project, and why it is in that.
+fn status(outline: &Outline<'_>) -> (Status, String) {
+    let Some(Value::Object(status)) = outline.status.and_then(|raw| serde_json::from_str(raw.get()).ok()) else { return Default::default() };
+    let text = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or_default();
+    (Status::parse(text("status")).unwrap_or_default(), shorten(text("reason"), LONGEST_TEXT))
 }
 
 fn from_json(project: &str, document: &[u8]) -> Result<UpstreamPage> {
@@ -148,16 +159,12 @@ fn from_json(project: &str, document: &[u8]) -> Result<UpstreamPage> {
     {
         return Err(refuse(&format!("it is about {:?}", shorten(named, 80))));
     }
-    let files = outline.files.ok_or_else(|| refuse("it has no files"))?;
+    let files = outline.files.as_deref().ok_or_else(|| refuse("it has no files"))?;
     if files.len() > MOST_FILES {
         return Err(refuse(&format!("it has more than {MOST_FILES} files")));
     }
     let mut page = UpstreamPage { files: files.iter().filter_map(|raw| json_file(raw)).collect(), ..UpstreamPage::default() };
-    if let Some(Value::Object(status)) = outline.status.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
-        let text = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or_default();
-        page.status = Status::parse(text("status")).unwrap_or_default();
-        page.reason = shorten(text("reason"), LONGEST_TEXT);
-    }
+    (page.status, page.reason) = status(&outline);
     if let Some(Value::Array(versions)) = outline.versions.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
         let harmless = |text: &&str| !text.is_empty() && text.len() <= 256 && !text.contains(char::is_control);
         page.versions = versions.iter().take(MOST_FILES).filter_map(Value::as_str).filter(harmless).map(str::to_owned).collect();

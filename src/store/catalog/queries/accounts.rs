@@ -98,6 +98,7 @@ type TokenColumns = (
     tokens::created,
     tokens::expires,
     tokens::revoked,
+    tokens::workload,
 );
 const TOKEN: TokenColumns = (
     tokens::id,
@@ -109,10 +110,11 @@ const TOKEN: TokenColumns = (
     tokens::created,
     tokens::expires,
     tokens::revoked,
+    tokens::workload,
 );
-type TokenValues = (String, i64, String, Vec<u8>, String, String, i64, Option<i64>, Option<i64>);
+type TokenValues = (String, i64, String, Vec<u8>, String, String, i64, Option<i64>, Option<i64>, Option<String>);
 
-fn token_row((id, principal, name, secret_hash, repositories, actions, created, expires, revoked): TokenValues) -> QueryResult<TokenRow> {
+fn token_row((id, principal, name, secret_hash, repositories, actions, created, expires, revoked, workload): TokenValues) -> QueryResult<TokenRow> {
     Ok(TokenRow {
         id,
         principal,
@@ -123,6 +125,7 @@ fn token_row((id, principal, name, secret_hash, repositories, actions, created, 
         created: Timestamp(created),
         expires: expires.map(Timestamp),
         revoked: revoked.map(Timestamp),
+        workload,
     })
 }
 
@@ -139,6 +142,12 @@ pub(crate) fn token(connection: &mut Conn, id: &str) -> QueryResult<Option<Token
 
 /// Stores a token.
 pub(crate) fn create_token(connection: &mut Conn, row: &TokenRow) -> QueryResult<()> {
+    insert_token(connection, row)?;
+    bump_epoch(connection)
+}
+
+/// The same where nobody can know of the token before: nothing that is remembered changes by it.
+pub(super) fn insert_token(connection: &mut Conn, row: &TokenRow) -> QueryResult<()> {
     if principal_by_id(connection, row.principal)?.is_none() {
         return Err(no_principal());
     }
@@ -153,10 +162,11 @@ pub(crate) fn create_token(connection: &mut Conn, row: &TokenRow) -> QueryResult
             tokens::created.eq(row.created.0),
             tokens::expires.eq(row.expires.map(|time| time.0)),
             tokens::revoked.eq(row.revoked.map(|time| time.0)),
+            tokens::workload.eq(&row.workload),
         ))
         .execute(connection);
     taken(inserted, || String::from("there is a token of that id already"))?;
-    bump_epoch(connection)
+    Ok(())
 }
 
 /// Revokes a token; `false` when there is none or it was revoked before.

@@ -6,6 +6,7 @@ mod edges;
 mod faults;
 mod housekeeping;
 mod link;
+mod publishers;
 mod records;
 mod schema;
 pub(crate) mod server;

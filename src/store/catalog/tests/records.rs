@@ -137,6 +137,7 @@ async fn accounts_and_policies_move_the_epoch(catalog: Catalog) {
         created: NOW,
         expires: Some(NOW.plus(1000)),
         revoked: None,
+        workload: None,
     };
     catalog.create_token(token.clone()).await.expect("made");
     moved("a token").await;

@@ -42,9 +42,14 @@ async fn filled(catalog: &Catalog) {
             created: NOW,
             expires: None,
             revoked: Some(Timestamp(5)),
+            workload: None,
         };
         catalog.create_token(row).await.expect("a token");
     }
+    let publisher = super::publishers::publisher("build", "https://issuer.example");
+    let publisher = catalog.create_publisher(publisher, 10).await.expect("a publisher");
+    let given = super::publishers::given("g", publisher.principal, NOW.plus(1000));
+    assert!(catalog.exchange(vec![1, 2], NOW.plus(1000), given, 10, NOW).await.expect("exchanged"));
     catalog
         .put_policy(PolicyRow { name: String::from("p"), text: String::from("permit(principal, action, resource);"), updated: NOW })
         .await

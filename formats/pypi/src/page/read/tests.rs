@@ -57,6 +57,10 @@ fn json_is_read_leniently() {
     assert_eq!(page.files, [wheel.clone(), source]);
     assert_eq!(file("acme-foo", &json_page(), &wheel.filename).unwrap(), Some(wheel));
     assert_eq!(file("acme-foo", &json_page(), "a.zip").unwrap(), None);
+    let quarantined = String::from_utf8(json_page()).unwrap().replace("archived", "quarantined");
+    assert_eq!(file("acme-foo", quarantined.as_bytes(), "acme_foo-0.9.tar.gz").unwrap(), None);
+    let html = b"<meta name=pypi:project-status content=quarantined><a href=foo-1.0.zip>";
+    assert_eq!(file("foo", html, "foo-1.0.zip").unwrap(), None);
     assert_eq!(serial(&json_page()), Some(99));
 }
 
