@@ -26,8 +26,6 @@ use reader::{Given, Reader};
 
 /// The file that is read when neither a flag nor the environment names one.
 pub const DEFAULT_FILE: &str = "config.toml";
-/// Milliseconds that a line of the log may wait for others.
-const DEFAULT_DELAY: u64 = 5;
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]
@@ -331,7 +329,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let log = Log {
         format: section.setting("format", LogFormat::Text),
         level: section.setting("level", String::from("info")),
-        delay: section.setting("delay", DEFAULT_DELAY),
+        delay: section.number("delay", 5, 0..=1000),
     };
     let log_origin = section.origin_of("level");
     section.finish();

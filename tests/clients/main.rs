@@ -32,30 +32,9 @@ mod upstream;
 
 use support::TestServer;
 
-/// A hosted, a proxy and a group repository of npm, all of them public.
+/// A hosted, a proxy and a group repository of npm.
 fn three_repositories(upstream: &str, mutable_ttl: u32) -> String {
-    format!(
-        r#"
-[[repository]]
-name = "npm"
-format = "npm"
-tags = {{ visibility = "public" }}
-
-[[repository]]
-name = "npm-remote"
-format = "npm"
-kind = "proxy"
-tags = {{ visibility = "public" }}
-upstream = {{ url = {upstream:?}, mutable_ttl = {mutable_ttl} }}
-
-[[repository]]
-name = "npm-all"
-format = "npm"
-kind = "group"
-tags = {{ visibility = "public" }}
-members = ["main/npm", "main/npm-remote"]
-"#
-    )
+    support::three_repositories("npm", &format!("url = {upstream:?}, mutable_ttl = {mutable_ttl}"))
 }
 
 /// A token of `admin` that may do everything.

@@ -81,6 +81,33 @@ impl Builder {
     }
 }
 
+/// A hosted, a proxy and a group repository of a format, named `npm`, `npm-remote` and `npm-all`, all of them public; `upstream` is what stands
+/// in the proxy's `upstream = { … }`.
+pub(crate) fn three_repositories(format: &str, upstream: &str) -> String {
+    format!(
+        r#"
+[[repository]]
+name = "{format}"
+format = "{format}"
+tags = {{ visibility = "public" }}
+
+[[repository]]
+name = "{format}-remote"
+format = "{format}"
+kind = "proxy"
+tags = {{ visibility = "public" }}
+upstream = {{ {upstream} }}
+
+[[repository]]
+name = "{format}-all"
+format = "{format}"
+kind = "group"
+tags = {{ visibility = "public" }}
+members = ["main/{format}", "main/{format}-remote"]
+"#
+    )
+}
+
 /// A configuration with which a line of the log is there before the answer that it is about.
 fn log_at_once(text: &str) -> String {
     const SECTION: &str = "[log]\n";

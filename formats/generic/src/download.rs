@@ -1,10 +1,10 @@
 //! `GET`: a file, a folder, or an entry of an archive.
 
-use entrepot_kit::{Error, Read, Repository, Request, Response, Result};
+use entrepot_kit::{Error, Read, Repository, Request, Response, Result, listing};
 use http::HeaderName;
 
 use crate::upload::is_folder;
-use crate::{archive, listing, media, resumable};
+use crate::{archive, media, resumable};
 
 const SHA256: HeaderName = HeaderName::from_static("x-checksum-sha256");
 
@@ -19,7 +19,7 @@ pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Resul
         return archive::get(&repository, request, inside).await;
     }
     if is_folder_path {
-        return listing::get(&repository, request, &path).await;
+        return listing::get(&repository, request, &path, None).await;
     }
     let Some(mut file) = repository.entry(&path).await? else {
         // No redirect to the folder: a proxy would keep its listing as if it were this file.

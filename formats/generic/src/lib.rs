@@ -6,7 +6,6 @@
 mod archive;
 mod checksum;
 mod download;
-mod listing;
 mod media;
 mod removal;
 mod resumable;

@@ -13,7 +13,9 @@ pub mod error;
 pub mod facade;
 pub mod format;
 pub mod housekeeping;
+pub mod html;
 pub mod limit;
+pub mod listing;
 pub mod name;
 pub mod path;
 pub mod records;
@@ -35,7 +37,7 @@ pub use facade::{
 };
 pub use format::{Format, Snippet};
 pub use housekeeping::Holding;
-pub use limit::LimitedReader;
+pub use limit::{ChecksumReader, LimitedReader};
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{
     ALL_PACKAGES, Content, Document, Entry, File, Fragment, Index, Kind, Listing, ListingItem, ListingPage, PackageState, ReadSeek, Records, SearchItem,

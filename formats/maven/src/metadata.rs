@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use entrepot_kit::html::escape;
 use entrepot_kit::{Error, Result, Timestamp};
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -284,23 +285,6 @@ fn element(out: &mut String, indent: &str, name: &str, text: &str) {
     if !text.is_empty() {
         let _ = writeln!(out, "{indent}<{name}>{}</{name}>", escape(text));
     }
-}
-
-/// Text as XML, and as HTML also inside attributes.
-#[must_use]
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 /// A time as metadata has it: `20261123145055`.

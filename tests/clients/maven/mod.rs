@@ -4,32 +4,12 @@
 mod builds;
 mod versions;
 
+use crate::support;
 use crate::support::maven::default_repository;
 
-/// A hosted, a proxy and a group repository of Maven, all of them public.
+/// A hosted, a proxy and a group repository of Maven.
 fn three_repositories(upstream: &str) -> String {
-    format!(
-        r#"
-[[repository]]
-name = "maven"
-format = "maven"
-tags = {{ visibility = "public" }}
-
-[[repository]]
-name = "maven-remote"
-format = "maven"
-kind = "proxy"
-tags = {{ visibility = "public" }}
-upstream = {{ url = {upstream:?}, mutable_ttl = 86400 }}
-
-[[repository]]
-name = "maven-all"
-format = "maven"
-kind = "group"
-tags = {{ visibility = "public" }}
-members = ["main/maven", "main/maven-remote"]
-"#
-    )
+    support::three_repositories("maven", &format!("url = {upstream:?}, mutable_ttl = 86400"))
 }
 
 fn repositories() -> String {

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use super::downloads;
-use crate::support::TestServer;
 use crate::support::clients::Home;
 use crate::support::process::Output;
 use crate::support::python::machine_index;
+use crate::support::{TestServer, three_repositories};
 
 /// A port that nobody listens at.
 const NOWHERE: &str = "http://127.0.0.1:1/simple/";
@@ -18,28 +18,7 @@ const LEAST: usize = 40;
 
 /// A hosted, a proxy and a group repository. Where this machine's index and its files are is the machine's business.
 fn config(upstream: &str) -> String {
-    format!(
-        r#"
-[[repository]]
-name = "pypi"
-format = "pypi"
-tags = {{ visibility = "public" }}
-
-[[repository]]
-name = "pypi-remote"
-format = "pypi"
-kind = "proxy"
-tags = {{ visibility = "public" }}
-upstream = {{ url = {upstream:?}, mutable_ttl = 0, allow_private = true }}
-
-[[repository]]
-name = "pypi-all"
-format = "pypi"
-kind = "group"
-tags = {{ visibility = "public" }}
-members = ["main/pypi", "main/pypi-remote"]
-"#
-    )
+    three_repositories("pypi", &format!("url = {upstream:?}, mutable_ttl = 0, allow_private = true"))
 }
 
 fn pip(home: &Home, environment: &Path, index: &str, what: &[&str]) -> Output {

@@ -10,13 +10,14 @@ mod zipfile;
 
 use std::io::{self, Read as _};
 
+use entrepot_kit::html::{self, escape};
+use entrepot_kit::listing::wants_html;
 use entrepot_kit::path::check_segments;
 use entrepot_kit::{Error, File, Read, ReadSeek, Repository, Request, Response, Result};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use serde_json::{Value, json};
 
-use crate::listing::{escape, page_of, wants_html};
 use crate::media;
 
 /// Most entries of an archive that is looked into.
@@ -230,7 +231,7 @@ async fn list(request: Request, archive: &str, kind: Kind, reader: Box<dyn ReadS
             format!("<tr><td><a href=\"{link}\">{}</a></td><td>{}</td><td></td></tr>\n", escape(&member.path), member.size)
         };
         let more = next.map_or_else(String::new, |next| format!("<p><a href=\"?after={next}&amp;limit={limit}\">more</a></p>\n"));
-        page_of(&escape(&format!("/{archive}!/")), &members.iter().map(row).collect::<String>(), &more)
+        html::table(&escape(&format!("/{archive}!/")), &members.iter().map(row).collect::<String>(), &more)
     } else {
         let items: Vec<Value> = members.iter().map(as_json).collect();
         Response::json(StatusCode::OK, &json!({ "path": format!("{archive}!/"), "items": items, "count": count, "after": next }))?

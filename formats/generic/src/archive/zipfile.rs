@@ -2,8 +2,7 @@
 
 use std::io::{self, Read, Seek as _, SeekFrom};
 
-use entrepot_kit::{Error, LimitedReader, ReadSeek, Result};
-use flate2::Crc;
+use entrepot_kit::{ChecksumReader, Error, ReadSeek, Result};
 use flate2::read::DeflateDecoder;
 use zip::CompressionMethod;
 use zip::read::Config;
@@ -82,27 +81,7 @@ pub(super) fn open(reader: Box<dyn ReadSeek>, header: u64, packed: u64, deflated
     start.map_err(|error| broken(&error))?;
     let bytes = window.take(packed);
     let plain: Box<dyn Read + Send> = if deflated { Box::new(DeflateDecoder::new(bytes)) } else { Box::new(bytes) };
-    Ok(Box::new(Checked { inner: LimitedReader::new(plain, size), left: size, sum: Crc::new(), crc }))
-}
-
-/// A reader that fails at its end unless length and checksum are what the directory says.
-struct Checked<R> {
-    inner: R,
-    left: u64,
-    sum: Crc,
-    crc: u32,
-}
-
-impl<R: Read> Read for Checked<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(out)?;
-        self.sum.update(out.get(..read).unwrap_or_default());
-        self.left = self.left.saturating_sub(read as u64);
-        if read == 0 && !out.is_empty() && (self.left > 0 || self.sum.sum() != self.crc) {
-            return Err(io::Error::from(io::ErrorKind::InvalidData));
-        }
-        Ok(read)
-    }
+    Ok(Box::new(ChecksumReader::new(plain, size, crc)))
 }
 
 fn refused(error: zip::result::ZipError) -> Error {

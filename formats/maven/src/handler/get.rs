@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use entrepot_kit::route::Answer;
 use entrepot_kit::{
-    ALL_PACKAGES, Algorithm, BaseUrl, Document, Error, File, Hasher, Index, Kind, Read, Records, Repository, Request, Response, Result, blocking,
+    ALL_PACKAGES, Algorithm, BaseUrl, Document, Error, File, Hasher, Index, Kind, Read, Records, Repository, Request, Response, Result, blocking, listing,
 };
 use http::{HeaderName, StatusCode};
 
-use super::{listing, media};
-use crate::coordinates::{Build, Coordinates, METADATA, PREFIXES, Place, package_of_folder, place, snapshot_of_folder};
+use super::media;
+use crate::coordinates::{Build, Coordinates, METADATA, PARKED, PREFIXES, Place, package_of_folder, place, snapshot_of_folder};
 use crate::index::{SNAPSHOT, VERSIONS, XML, builds, render, render_snapshot, snapshot_variant};
 
 /// The headers by which clients save themselves the requests for checksum files.
@@ -37,7 +37,7 @@ pub(crate) fn get(repository: Repository<Read>, request: Request) -> Answer {
     Box::pin(async move {
         let path = request.path.joined();
         if request.path.trailing_slash() {
-            return listing::get(&repository, request, &path).await;
+            return listing::get(&repository, request, &path, Some(PARKED)).await;
         }
         if let Place::Checksum { of, algorithm } = place(&path) {
             let found = find(&repository, of).await?.ok_or_else(|| missing(&path))?;

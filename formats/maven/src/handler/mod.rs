@@ -2,7 +2,6 @@
 
 mod commit;
 pub(crate) mod get;
-mod listing;
 mod media;
 mod notes;
 pub(crate) mod put;

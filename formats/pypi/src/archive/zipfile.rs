@@ -2,10 +2,9 @@
 //! name that the directory says. What two readers could understand in two ways is refused.
 
 use std::collections::HashSet;
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::io::{BufReader, Read, Seek as _, SeekFrom};
 
-use entrepot_kit::{LimitedReader, ReadSeek, Result};
-use flate2::Crc;
+use entrepot_kit::{ChecksumReader, ReadSeek, Result};
 use flate2::read::DeflateDecoder;
 
 use super::{MOST_MEMBERS, broken, check_name, refused};
@@ -104,7 +103,7 @@ impl Zip {
         self.reader.seek(SeekFrom::Start(member.start)).map_err(|error| broken(&error))?;
         let packed = BufReader::with_capacity(32 << 10, (&mut self.reader).take(member.packed));
         let plain: Box<dyn Read + '_> = if member.method == DEFLATED { Box::new(DeflateDecoder::new(packed)) } else { Box::new(packed) };
-        Ok(Checked { inner: LimitedReader::new(plain, member.size), left: member.size, sum: Crc::new(), crc: member.crc })
+        Ok(ChecksumReader::new(plain, member.size, member.crc))
     }
 
     /// All bytes of a member of at most `limit`.
@@ -115,26 +114,6 @@ impl Zip {
         let mut bytes = Vec::new();
         self.open_member(member)?.read_to_end(&mut bytes).map_err(|error| broken(&error))?;
         Ok(bytes)
-    }
-}
-
-/// A reader that fails at its end unless length and checksum are what the directory says.
-struct Checked<R> {
-    inner: R,
-    left: u64,
-    sum: Crc,
-    crc: u32,
-}
-
-impl<R: Read> Read for Checked<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(out)?;
-        self.sum.update(out.get(..read).unwrap_or_default());
-        self.left = self.left.saturating_sub(read as u64);
-        if read == 0 && !out.is_empty() && (self.left > 0 || self.sum.sum() != self.crc) {
-            return Err(io::Error::from(io::ErrorKind::InvalidData));
-        }
-        Ok(read)
     }
 }
 

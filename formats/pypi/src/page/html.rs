@@ -1,26 +1,14 @@
 //! The HTML form of one file.
 
-use super::{BASE, CoreMetadata, PageFile};
+use entrepot_kit::html::escape_into;
 
-/// Writes a text so that it stands for itself between tags and in quotes.
-pub fn escape(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-}
+use super::{BASE, CoreMetadata, PageFile};
 
 fn attribute(out: &mut String, name: &str, value: &str) {
     out.push(' ');
     out.push_str(name);
     out.push_str("=\"");
-    escape(out, value);
+    escape_into(out, value);
     out.push('"');
 }
 
@@ -35,12 +23,12 @@ pub(super) fn one_hash(hashes: &std::collections::BTreeMap<String, String>) -> O
 /// The line of a file.
 pub(super) fn write_file(out: &mut String, file: &PageFile, base: &str) {
     out.push_str("<a href=\"");
-    escape(out, &file.url);
+    escape_into(out, &file.url);
     if let Some((algorithm, digest)) = one_hash(&file.hashes) {
         out.push('#');
-        escape(out, algorithm);
+        escape_into(out, algorithm);
         out.push('=');
-        escape(out, digest);
+        escape_into(out, digest);
     }
     out.push('"');
     if let Some(python) = &file.requires_python {
@@ -66,6 +54,6 @@ pub(super) fn write_file(out: &mut String, file: &PageFile, base: &str) {
         attribute(out, "data-provenance", &url.replace(BASE, base));
     }
     out.push('>');
-    escape(out, &file.filename);
+    escape_into(out, &file.filename);
     out.push_str("</a><br />\n");
 }

@@ -1,10 +1,10 @@
 //! The list of projects.
 
+use entrepot_kit::html::escape_into;
 use entrepot_kit::{BaseUrl, Error, Records, Result};
 use serde::Serialize;
 
 use super::API_VERSION;
-use super::html::escape;
 use crate::name::normalise;
 
 /// The names that records of [`entrepot_kit::ALL_PACKAGES`] have, in their order and each once.
@@ -59,9 +59,9 @@ pub fn render_list_html<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<u8>
     );
     for name in names {
         out.push_str("<a href=\"");
-        escape(&mut out, &normalise(name));
+        escape_into(&mut out, &normalise(name));
         out.push_str("/\">");
-        escape(&mut out, name);
+        escape_into(&mut out, name);
         out.push_str("</a><br />\n");
     }
     out.push_str("</body>\n</html>\n");

@@ -12,7 +12,6 @@ pub mod read;
 mod render;
 
 pub use file::{CoreMetadata, FileRecord, PageFile};
-pub use html::escape;
 pub use list::{render_list_html, render_list_json, render_projects_html, render_projects_json};
 pub use negotiate::{Form, negotiate};
 pub use render::{ProjectDocument, Status, render_html, render_json, variant_with_namespaces};

@@ -1,11 +1,12 @@
 //! A page from its fragments.
 
+use entrepot_kit::html::escape_into;
 use entrepot_kit::{BaseUrl, Error, Records, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::file::Parts;
-use super::html::{escape, write_file};
+use super::html::write_file;
 use super::{API_VERSION, API_VERSION_NAMESPACES, API_VERSION_WITHOUT_SIZES, BASE_IN_JSON, PageFile};
 use crate::version::distinct;
 
@@ -206,7 +207,7 @@ pub fn render_html(records: &Records, base: &BaseUrl, variant: &str) -> Result<V
     }
     for tag in ["title", "h1"] {
         out.push_str(if tag == "title" { "<title>Links for " } else { "</head>\n<body>\n<h1>Links for " });
-        escape(&mut out, &records.package);
+        escape_into(&mut out, &records.package);
         out.push_str(if tag == "title" { "</title>\n" } else { "</h1>\n" });
     }
     for file in &page.files {
@@ -221,6 +222,6 @@ fn meta(out: &mut String, name: &str, content: &str) {
     out.push_str("<meta name=\"");
     out.push_str(name);
     out.push_str("\" content=\"");
-    escape(out, content);
+    escape_into(out, content);
     out.push_str("\">\n");
 }

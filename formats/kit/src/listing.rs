@@ -1,12 +1,17 @@
-//! A folder as HTML for people and as JSON for programs.
+//! A folder of a repository as HTML for people and as JSON for programs, in pages: `?limit=`, `?after=`, `?recursive=`, `?format=`.
 
 use std::fmt::Write as _;
 
-use entrepot_kit::path::{encode_path, encode_segment};
-use entrepot_kit::{Error, Listing, ListingItem, ListingPage, Read, Repository, Request, Response, Result};
 use http::StatusCode;
-use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, LINK, VARY};
+use http::header::{LINK, VARY};
 use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::facade::{Read, Repository};
+use crate::html::{self, escape};
+use crate::path::{encode_path, encode_segment};
+use crate::records::{Listing, ListingItem, ListingPage};
+use crate::request::{Request, Response};
 
 /// Items of a page when the client does not say, and at most.
 const PAGE: usize = 1000;
@@ -14,24 +19,35 @@ const MOST: usize = 5000;
 /// Longest cursor.
 const LONGEST_CURSOR: usize = 4096;
 
-/// Lists a folder.
-pub(crate) async fn get(repository: &Repository<Read>, request: Request, folder: &str) -> Result<Response> {
+/// Lists a folder. What begins with `hidden` is the format's own and not shown; `None` where there is no such thing.
+///
+/// # Errors
+/// 400 for a query that means nothing, 404 for a folder that is not there, and failures of the store.
+pub async fn get(repository: &Repository<Read>, request: Request, folder: &str, hidden: Option<&str>) -> Result<Response> {
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    let missing = || Error::not_found(format!("there is no folder {folder:?} in this repository"));
+    let is_hidden = |path: &str| hidden.is_some_and(|hidden| path.starts_with(hidden));
+    if is_hidden(&prefix) {
+        return Err(missing());
+    }
     let after = request.query.get("after").filter(|after| !after.is_empty()).map(str::to_owned);
     if after.as_ref().is_some_and(|after| after.len() > LONGEST_CURSOR || after.contains('\0') || !after.starts_with(&prefix)) {
         return Err(Error::bad_request("\"after\" is the path of the last item of the page before: take it from there"));
     }
     let recursive = request.query.get("recursive").is_some_and(|value| !matches!(value, "false" | "0"));
     let listing = Listing { prefix, after, limit: request.query.number("limit", PAGE, MOST).max(1), recursive };
-    let page = repository.entries(&listing).await?;
-    if page.items.is_empty() && listing.after.is_none() && !folder.is_empty() {
-        return Err(Error::not_found(format!("there is no folder {folder:?} in this repository")));
+    let mut page = repository.entries(&listing).await?;
+    // Where the next page begins is the last item's, also when that is not shown.
+    let last = page.more.then(|| page.items.last().map(|last| last.path().to_owned())).flatten();
+    page.items.retain(|item| !is_hidden(item.path()));
+    if page.items.is_empty() && !page.more && listing.after.is_none() && !folder.is_empty() {
+        return Err(missing());
     }
-    let next = page.more.then(|| page.items.last()).flatten().map(|last| next_query(&listing, last.path()));
+    let next = last.as_deref().map(|last| next_query(&listing, last));
     let response = if wants_html(&request)? {
-        html(&request.base.path, &listing, &page, next.as_deref())
+        as_html(&request.base.path, &listing, &page, next.as_deref())
     } else {
-        Response::json(StatusCode::OK, &as_json(&listing.prefix, &page))?
+        Response::json(StatusCode::OK, &as_json(&listing.prefix, &page, last.as_deref()))?
     };
     let response = response.with_header(VARY, "Accept");
     Ok(match next {
@@ -41,7 +57,10 @@ pub(crate) async fn get(repository: &Repository<Read>, request: Request, folder:
 }
 
 /// HTML goes to who asks for it by name, as browsers do.
-pub(crate) fn wants_html(request: &Request) -> Result<bool> {
+///
+/// # Errors
+/// 400 for a `format` that is neither `json` nor `html`.
+pub fn wants_html(request: &Request) -> Result<bool> {
     match request.query.get("format") {
         Some("json") => Ok(false),
         Some("html") => Ok(true),
@@ -55,7 +74,7 @@ fn next_query(listing: &Listing, last: &str) -> String {
     format!("?limit={}{recursive}&after={}", listing.limit, encode_segment(last).replace('+', "%2B"))
 }
 
-fn as_json(prefix: &str, page: &ListingPage) -> Value {
+fn as_json(prefix: &str, page: &ListingPage, last: Option<&str>) -> Value {
     let items: Vec<Value> = page
         .items
         .iter()
@@ -71,11 +90,10 @@ fn as_json(prefix: &str, page: &ListingPage) -> Value {
             }),
         })
         .collect();
-    let next = page.more.then(|| page.items.last().map(ListingItem::path));
-    json!({ "path": prefix, "items": items, "after": next })
+    json!({ "path": prefix, "items": items, "after": last })
 }
 
-fn html(base_path: &str, listing: &Listing, page: &ListingPage, next: Option<&str>) -> Response {
+fn as_html(base_path: &str, listing: &Listing, page: &ListingPage, next: Option<&str>) -> Response {
     let mut rows = String::new();
     if !listing.prefix.is_empty() {
         rows.push_str("<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n");
@@ -90,32 +108,5 @@ fn html(base_path: &str, listing: &Listing, page: &ListingPage, next: Option<&st
     }
     let title = escape(&format!("/{}", listing.prefix));
     let more = next.map_or_else(String::new, |query| format!("<p><a href=\"{}\">more</a></p>\n", escape(query)));
-    page_of(&title, &rows, &more)
-}
-
-/// A page with a table; the arguments are HTML.
-pub(crate) fn page_of(title: &str, rows: &str, more: &str) -> Response {
-    let body = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head>\n<body><h1>{title}</h1>\n<table>\n<tr><th>Name</th><th>Size</th><th>Created</th></tr>\n{rows}</table>\n{more}</body></html>\n"
-    );
-    Response::bytes(StatusCode::OK, "text/html; charset=utf-8", body)
-        .with_header(CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-        // Made here and free of scripts: to be shown, not saved.
-        .with_header(CONTENT_DISPOSITION, "inline")
-}
-
-/// Text as HTML, also inside attributes.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
+    html::table(&title, &rows, &more)
 }
