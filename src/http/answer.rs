@@ -1,5 +1,6 @@
 //! From a format's response to bytes on the wire: validators, ranges, compression, and the headers that keep browsers safe.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -39,13 +40,17 @@ impl Asked<'_> {
         self.may_redirect && !ours.iter().any(|name| self.headers.contains_key(name))
     }
 
-    fn cache_control(&self, mutable: bool) -> &'static str {
-        match (self.private, mutable && !self.frozen) {
+    fn cache_control(&self, mutable: bool, max_age: Option<u32>) -> Cow<'static, str> {
+        if let Some(seconds) = max_age.filter(|_| !self.frozen) {
+            let (whose, then) = (if self.private { "private" } else { "public" }, if mutable { "must-revalidate" } else { "immutable" });
+            return Cow::Owned(format!("{whose}, max-age={seconds}, {then}"));
+        }
+        Cow::Borrowed(match (self.private, mutable && !self.frozen) {
             (false, true) => "public, max-age=0, must-revalidate",
             (true, true) => "private, max-age=0, must-revalidate",
             (false, false) => "public, max-age=31536000, immutable",
             (true, false) => "private, max-age=31536000, immutable",
-        }
+        })
     }
 }
 
@@ -67,8 +72,8 @@ pub(crate) async fn answer(response: Response, asked: &Asked<'_>, format: &dyn F
             builder.body(bytes)
         }
         ResponseBody::Stream(stream) => builder.streaming(stream.map(|chunk| chunk.map_err(broken))),
-        ResponseBody::Document(document) => send_document(builder, document, asked).await?,
-        ResponseBody::File(file) => send_file(builder, file, asked, format, &response.headers).await?,
+        ResponseBody::Document(document) => send_document(builder, document, asked, response.max_age).await?,
+        ResponseBody::File(file) => send_file(builder, file, asked, format, &response.headers, response.max_age).await?,
     })
 }
 
@@ -78,14 +83,14 @@ fn broken(error: Error) -> std::io::Error {
     std::io::Error::other(error)
 }
 
-async fn send_document(mut builder: HttpResponseBuilder, document: Arc<Document>, asked: &Asked<'_>) -> Result<HttpResponse> {
+async fn send_document(mut builder: HttpResponseBuilder, document: Arc<Document>, asked: &Asked<'_>, max_age: Option<u32>) -> Result<HttpResponse> {
     let zipped = accepts_gzip(asked.header(http::header::ACCEPT_ENCODING)) && document.body.len() > 512;
     let gzip_tag = format!("{}-gzip", document.etag);
     let etag = if zipped { &gzip_tag } else { &document.etag };
     builder
         .insert_header((header::ETAG, format!("\"{etag}\"")))
         .insert_header((header::VARY, "Accept, Accept-Encoding, Authorization"))
-        .insert_header((header::CACHE_CONTROL, asked.cache_control(true)));
+        .insert_header((header::CACHE_CONTROL, asked.cache_control(true, max_age).as_ref()));
     if let Some(modified) = document.modified {
         builder.insert_header((header::LAST_MODIFIED, modified.http_date()));
     }
@@ -117,12 +122,20 @@ async fn gzip(document: Arc<Document>) -> Result<Bytes> {
     .await
 }
 
-async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'_>, format: &dyn Format, set: &http::HeaderMap) -> Result<HttpResponse> {
+async fn send_file(
+    mut builder: HttpResponseBuilder,
+    file: File,
+    asked: &Asked<'_>,
+    format: &dyn Format,
+    set: &http::HeaderMap,
+    max_age: Option<u32>,
+) -> Result<HttpResponse> {
     // A format that names files by a digest of its own says so; else the blob's name is the tag.
     let said = set.get(http::header::ETAG).and_then(|value| value.to_str().ok()).map(|tag| tag.trim_matches('"').to_owned());
     let etag = said.or_else(|| file.entry.digest.map(|digest| digest.hex()));
     let last_modified = file.entry.created.http_date();
-    builder.insert_header((header::CACHE_CONTROL, asked.cache_control(file.mutable)));
+    let cache_control = asked.cache_control(file.mutable, max_age);
+    builder.insert_header((header::CACHE_CONTROL, cache_control.as_ref()));
     if let Some(etag) = &etag {
         builder.insert_header((header::ETAG, format!("\"{etag}\""))).insert_header((header::LAST_MODIFIED, last_modified.clone()));
     }
@@ -150,7 +163,7 @@ async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'
     let is_plain = ![http::header::CONTENT_ENCODING, http::header::CONTENT_DISPOSITION].iter().any(|name| set.contains_key(name));
     let disposition = disposition(&file, &content_type, format);
     if is_plain && asked.may_redirect() {
-        let headers = DirectHeaders { content_type: content_type.clone(), disposition: disposition.clone(), cache_control: asked.cache_control(file.mutable) };
+        let headers = DirectHeaders { content_type: content_type.clone(), disposition: disposition.clone(), cache_control };
         if let Some(url) = file.content.direct_url(headers).await? {
             return elsewhere(builder, &url);
         }

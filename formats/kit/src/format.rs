@@ -54,6 +54,12 @@ pub trait Format: Send + Sync + 'static {
         None
     }
 
+    /// Whether the index of [`crate::ALL_PACKAGES`] is made of the fragments of all versions of all packages, for formats whose clients read
+    /// one document about everything. Its records are then named by [`crate::listed`], and clients wait for the upstream's.
+    fn lists_versions(&self) -> bool {
+        false
+    }
+
     /// The package that a path belongs to: what name rules, ownership and policies look at. Formats without packages let
     /// the path stand for itself.
     fn package_of(&self, _path: &str) -> Option<String> {

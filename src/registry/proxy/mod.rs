@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use entrepot_kit::{ALL_PACKAGES, Action, Digests, Entry, Error, File, Located, Records, Result, Source, UpstreamPath};
+use entrepot_kit::{ALL_PACKAGES, Action, Digests, Entry, Error, File, Located, Records, Result, Source, UpstreamPath, split_listed};
 use http::StatusCode;
 use tokio::sync::watch;
 
@@ -43,7 +43,8 @@ impl Reader {
         entrepot_kit::blocking(move || {
             let mut records = format.upstream_records(&full, &document, kind)?;
             if package == ALL_PACKAGES {
-                records.versions.retain(|record| listing.rules.admits(&record.version) && listing.patterns.admits(&record.version));
+                let admits = |name: &str| listing.rules.admits(name) && listing.patterns.admits(name);
+                records.versions.retain(|record| admits(split_listed(&record.version).0));
             }
             Ok(Some(Records { package, stamp: digest.map(|digest| digest.hex()).unwrap_or_default(), ..records }))
         })
@@ -163,7 +164,7 @@ impl Reader {
         let settings = repo.upstream()?.settings();
         if let Some(state) = &state {
             let found = state.status == i32::from(StatusCode::OK.as_u16());
-            let lifetime = match (found, job.is_behind()) {
+            let lifetime = match (found, job.is_behind) {
                 (true, true) if settings.mutable_ttl > 0 => settings.mutable_ttl.max(LIST_LIFETIME),
                 (true, _) => settings.mutable_ttl,
                 (false, _) => settings.negative_ttl,
@@ -176,7 +177,7 @@ impl Reader {
                 }
             }
         }
-        if job.is_behind() {
+        if job.is_behind {
             // It comes for those who ask later.
             drop(self.engine.start(repo, job, kept.clone(), state));
             let wait = || Error::unavailable("the list of packages is being fetched from the upstream: try again later", 10);
