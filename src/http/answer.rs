@@ -230,9 +230,17 @@ fn disposition(file: &File, content_type: &str, format: &dyn Format) -> Option<S
 
 /// Makes the HTTP answer of an error, in the words of the format that was asked (or plain JSON where none was).
 pub(crate) fn refuse(error: &Error, format: Option<&dyn Format>) -> HttpResponse {
+    refuse_with(error, format.map(|format| format.render_error(error)))
+}
+
+/// The same for container clients.
+pub(crate) fn refuse_registry(error: &Error, format: Option<&dyn Format>) -> HttpResponse {
+    refuse_with(error, format.map(|format| format.render_registry_error(error)))
+}
+
+fn refuse_with(error: &Error, rendered: Option<(&'static str, Bytes)>) -> HttpResponse {
     let status = StatusCode::from_u16(error.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let (content_type, body) = format
-        .map_or_else(|| ("application/json", Bytes::from(serde_json::json!({ "error": error.message() }).to_string())), |format| format.render_error(error));
+    let (content_type, body) = rendered.unwrap_or_else(|| ("application/json", Bytes::from(serde_json::json!({ "error": error.message() }).to_string())));
     let mut builder = HttpResponse::build(status);
     if let Some(reason) = error.reason() {
         builder.reason(reason);
@@ -254,9 +262,9 @@ pub(crate) fn refuse(error: &Error, format: Option<&dyn Format>) -> HttpResponse
 }
 
 /// The refusal of a method, with those that would be taken.
-pub(crate) fn method_not_allowed(methods: &[http::Method], format: Option<&dyn Format>) -> HttpResponse {
+pub(crate) fn method_not_allowed(methods: &[http::Method], format: Option<&dyn Format>, is_registry: bool) -> HttpResponse {
     let error = Error::new(http::StatusCode::METHOD_NOT_ALLOWED, "this address is not served by that method");
-    let mut response = refuse(&error, format);
+    let mut response = if is_registry { refuse_registry(&error, format) } else { refuse(&error, format) };
     let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
     if let Ok(allow) = HeaderValue::from_str(&allow) {
         response.headers_mut().insert(header::ALLOW, allow);

@@ -1,6 +1,7 @@
 //! Repositories of charts as Helm, ChartMuseum's clients and container clients use them.
 #![cfg(test)]
 
+mod artifacts;
 mod index;
 mod uploads;
 

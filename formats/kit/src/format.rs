@@ -242,6 +242,11 @@ pub trait Format: Send + Sync + 'static {
         ("application/json", json!({ "error": error.message() }).to_string().into())
     }
 
+    /// The same in the words of container clients, below `/v2/`.
+    fn render_registry_error(&self, error: &Error) -> (&'static str, Bytes) {
+        self.render_error(error)
+    }
+
     /// Whether a client's browser may show a file of this type instead of saving it. What could run scripts must not be.
     fn shown_inline(&self, content_type: &str) -> bool {
         matches!(content_type, "text/plain" | "application/json" | "image/png" | "image/jpeg" | "image/gif" | "image/webp")

@@ -8,8 +8,6 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::chart_name;
-use super::commit::blob_deaths;
-use crate::document::VersionDocument;
 use crate::index::{CHART, FRAGMENTS, list as render_page, no_chart, one, render_chart, render_list};
 
 const JSON: &str = "application/json";
@@ -66,13 +64,11 @@ pub(crate) fn delete_version(repository: Repository<Delete>, request: Request) -
     Box::pin(async move {
         let (name, version) = (chart_name(&request)?, request.captures.get("version").to_owned());
         super::hosted_only(repository.kind())?;
-        let found = repository.version(&name, &version).await?.filter(|found| found.live).ok_or_else(|| no_version(&name, &version))?;
+        repository.version(&name, &version).await?.filter(|found| found.live).ok_or_else(|| no_version(&name, &version))?;
         let change = Change::new("delete", format!("{name} {version}"))
             // Of two who remove it at once, one is told.
             .only_if(Precondition::VersionLive { package: name.clone(), version: version.clone() })
             .end(Death::Version { package: name.clone(), version });
-        let gone = VersionDocument::parse(&found.document);
-        let change = blob_deaths(&name, gone.as_ref()).into_iter().fold(change, Change::end);
         repository.commit(change).await?;
         Response::json(StatusCode::OK, &json!({ "deleted": true }))
     })

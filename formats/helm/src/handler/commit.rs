@@ -1,17 +1,25 @@
 //! What an upload changes: a version of a chart, its files, and the chart where it is new.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use entrepot_kit::{
-    Access, Birth, BlobSource, Change, Death, Entry, Error, Overwrite, PackageState, Precondition, Publish, Repository, Resource, Result, Sha256Digest,
+    Access, Birth, BlobSource, Body, Change, Death, Entry, Error, Overwrite, PackageState, Precondition, Publish, Repository, Resource, Result, Sha256Digest,
+    StageSpec, Staged,
 };
+use entrepot_oci_core::name::is_name;
+use entrepot_oci_core::{Digest, check_tag, layout, media};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{ATTEMPTS, overtaken};
+use crate::artifact::Artifact;
 use crate::chart::Chart;
 use crate::document::{FileFacts, VersionDocument};
 use crate::name;
 use crate::provenance::Provenance;
 use crate::settings::{self, OverwriteRule};
+use crate::version::tag;
 
 /// The media type of charts.
 pub(crate) const ARCHIVE: &str = "application/gzip";
@@ -42,8 +50,18 @@ pub(crate) struct ProvFile {
 pub(crate) struct Upload {
     pub(crate) archive: Option<Archive>,
     pub(crate) prov: Option<ProvFile>,
+    /// The manifest that a container client pushed.
+    pub(crate) manifest: Option<Pushed>,
     /// Whether other bytes shall take the place of what is there.
     pub(crate) force: bool,
+}
+
+/// A manifest with its parts here.
+pub(crate) struct Pushed {
+    pub(crate) staged: Arc<dyn Staged>,
+    pub(crate) digest: Digest,
+    /// Where its parts are, besides archive and provenance file.
+    pub(crate) blobs: Vec<String>,
 }
 
 /// What the entry of a provenance file says that came before its chart.
@@ -62,7 +80,8 @@ impl Upload {
         self.chart().map_or("", |chart| &chart.name)
     }
 
-    fn version(&self) -> &str {
+    /// The chart's version.
+    pub(crate) fn version(&self) -> &str {
         self.chart().map_or("", |chart| &chart.version)
     }
 
@@ -114,10 +133,9 @@ async fn plan(repository: &Repository<Publish>, upload: &Upload) -> Result<Optio
     let mut document = match (&upload.archive, known) {
         (Some(archive), Some(known)) if is_live && is_same(&known, archive) => known,
         (Some(archive), known) => {
-            if let Some(known) = known.filter(|known| !is_same(known, archive)) {
+            if known.is_some_and(|known| !is_same(&known, archive)) {
                 check_overwrite(repository, upload, is_live).await?;
                 change = change.end(Death::Version { package: name.to_owned(), version: version.to_owned() });
-                change = blob_deaths(name, Some(&known)).into_iter().fold(change, Change::end);
             }
             change = change.begin(entry(upload, name::path(name, version), true, archive.bytes.clone(), ARCHIVE, String::new()));
             VersionDocument {
@@ -133,12 +151,82 @@ async fn plan(repository: &Repository<Publish>, upload: &Upload) -> Result<Optio
     let before = change.births.is_empty().then(|| document.clone());
     change = with_prov(repository, upload, &mut document, change).await?;
     if before.as_ref() == Some(&document) {
-        return Ok(None);
+        return also(repository, upload, change).await;
     }
+    change = match &upload.manifest {
+        Some(pushed) => with_manifest(upload, pushed, true, change),
+        None => with_artifact(repository, upload, &document, change).await?,
+    };
     change = change.begin(Birth::Version { package: name.to_owned(), version: version.to_owned(), document: document.to_text()? });
     let package = Birth::Package { package: name.to_owned(), document: String::from("{}"), terms: terms(upload) };
     change.births.insert(0, package);
     Ok(Some(change))
+}
+
+/// One more manifest of a chart that is here as it is: found by its digest, as the tag stays where it is.
+async fn also(repository: &Repository<Publish>, upload: &Upload, change: Change) -> Result<Option<Change>> {
+    let Some(pushed) = &upload.manifest else { return Ok(None) };
+    if repository.stored(&layout::manifest(upload.name(), &pushed.digest.to_string())).await?.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(with_manifest(upload, pushed, false, change)))
+}
+
+/// Adds a manifest that was pushed, and its tag.
+fn with_manifest(upload: &Upload, pushed: &Pushed, is_tagged: bool, change: Change) -> Change {
+    // What the client saw here may have been tidied away since.
+    let change = pushed.blobs.iter().fold(change, |change, path| change.begin(Birth::Again(path.clone())));
+    let change = if is_tagged { with_blobs(upload, None, change) } else { change };
+    references(upload, &pushed.digest, is_tagged, &pushed.staged, change)
+}
+
+/// Adds what container clients ask for, made of the record. Charts with names that these cannot call are not there for them.
+async fn with_artifact(repository: &Repository<Publish>, upload: &Upload, document: &VersionDocument, change: Change) -> Result<Change> {
+    if !is_name(upload.name()) || check_tag(&tag(upload.version())).is_err() {
+        return Ok(change);
+    }
+    let Artifact { config, manifest } = Artifact::of(document)?;
+    let (config, manifest) = (stage(repository, config).await?, stage(repository, manifest).await?);
+    let change = change.begin(blob(upload, config.digest(), BlobSource::Staged(Arc::clone(&config))));
+    let change = with_blobs(upload, document.prov.as_ref(), change);
+    Ok(references(upload, &Digest::sha256(manifest.digest()), true, &manifest, change))
+}
+
+/// A manifest under its digest, and under its tag.
+fn references(upload: &Upload, digest: &Digest, is_tagged: bool, staged: &Arc<dyn Staged>, change: Change) -> Change {
+    let (digest, tag) = (digest.to_string(), tag(upload.version()));
+    std::iter::once(&digest).chain(is_tagged.then_some(&tag)).fold(change, |change, reference| {
+        let source = BlobSource::Staged(Arc::clone(staged));
+        change.begin(entry(upload, layout::manifest(upload.name(), reference), true, source, media::IMAGE, String::new()))
+    })
+}
+
+/// The archive and the provenance file as parts of a manifest: they belong to the version, and go and come back with it. `prov` is that of
+/// the record, which may have waited for the chart.
+fn with_blobs(upload: &Upload, prov: Option<&FileFacts>, mut change: Change) -> Change {
+    if let Some(archive) = &upload.archive {
+        change = change.begin(blob(upload, archive.digest, archive.bytes.clone()));
+    }
+    match (&upload.prov, prov.and_then(|prov| Sha256Digest::parse_hex(&prov.digest))) {
+        (Some(prov), _) => change.begin(blob(upload, prov.digest, prov.bytes.clone())),
+        (None, Some(digest)) => change.begin(blob(upload, digest, BlobSource::Entry(name::prov_path(upload.name(), upload.version())))),
+        (None, None) => change,
+    }
+}
+
+fn blob(upload: &Upload, digest: Sha256Digest, blob: BlobSource) -> Birth {
+    Birth::Entry {
+        path: layout::blob(upload.name(), &Digest::sha256(digest)),
+        package: Some(upload.name().to_owned()),
+        version: Some(upload.version().to_owned()),
+        blob,
+        content_type: None,
+        data: String::new(),
+    }
+}
+
+async fn stage(repository: &Repository<Publish>, bytes: Bytes) -> Result<Arc<dyn Staged>> {
+    repository.stage_body(StageSpec::default(), Body::from(bytes)).await
 }
 
 /// That the chart is as it was read.
@@ -224,11 +312,4 @@ async fn check_overwrite<A: Access>(repository: &Repository<A>, upload: &Upload,
         (OverwriteRule::Force, true) | (OverwriteRule::Always, _) => {}
     }
     repository.grant::<Overwrite>(&Resource::Package(name.to_owned())).await.map(drop)
-}
-
-/// What ends with a version besides what belongs to it: its files as container clients ask for them.
-pub(crate) fn blob_deaths(name: &str, document: Option<&VersionDocument>) -> Vec<Death> {
-    let Some(document) = document else { return Vec::new() };
-    let files = std::iter::once(&document.archive).chain(&document.prov);
-    files.map(|file| Death::Entry(format!("{name}/blobs/sha256:{}", file.digest))).collect()
 }

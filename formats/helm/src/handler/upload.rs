@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use entrepot_kit::route::Answer;
-use entrepot_kit::{Body, Error, Multipart, Publish, Repository, Request, Resource, Response, Result, StageSpec, Staged, blocking};
+use entrepot_kit::{BlobSource, Body, Error, Multipart, Publish, Repository, Request, Resource, Response, Result, StageSpec, Staged, blocking};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::json;
@@ -12,7 +12,6 @@ use serde_json::json;
 use super::commit::{Archive, ProvFile, Upload, commit};
 use super::hosted_only;
 use crate::archive::inspect;
-use crate::chart::Chart;
 use crate::name::{PROV, TGZ};
 use crate::provenance::{self, Provenance};
 
@@ -64,7 +63,7 @@ async fn take(repository: Repository<Publish>, request: Request, is_prov: Option
     };
     let upload = match (archive, prov) {
         (None, None) => return Err(Error::bad_request("the form has neither a field \"chart\" nor a field \"prov\"")),
-        (archive, prov) => Upload { archive, prov, force },
+        (archive, prov) => Upload { archive, prov, manifest: None, force },
     };
     upload.check()?;
     let repository = repository.grant::<Publish>(&Resource::Package(upload.name().to_owned())).await?;
@@ -107,14 +106,14 @@ async fn form(repository: &Repository<Publish>, content_type: &str, body: Body) 
 }
 
 /// Looks into a chart, where blocking is allowed.
-pub(crate) async fn look(staged: Arc<dyn Staged>) -> Result<Archive> {
+async fn look(staged: Arc<dyn Staged>) -> Result<Archive> {
     let (reader, size) = (staged.reader().await?, staged.size());
-    let chart: Chart = blocking(move || inspect(reader, size)).await?;
-    Ok(Archive { chart, digest: staged.digest(), size, bytes: entrepot_kit::BlobSource::Staged(staged) })
+    let chart = blocking(move || inspect(reader, size)).await?;
+    Ok(Archive { chart, digest: staged.digest(), size, bytes: BlobSource::Staged(staged) })
 }
 
 async fn read_prov(repository: &Repository<Publish>, bytes: Bytes) -> Result<ProvFile> {
     let said = Provenance::parse(&bytes).map_err(|why| Error::bad_request(format!("this is no provenance file: {why}")))?;
     let staged = repository.stage_body(StageSpec::default(), Body::from(bytes)).await?;
-    Ok(ProvFile { said, digest: staged.digest(), size: staged.size(), bytes: entrepot_kit::BlobSource::Staged(staged) })
+    Ok(ProvFile { said, digest: staged.digest(), size: staged.size(), bytes: BlobSource::Staged(staged) })
 }
