@@ -102,7 +102,7 @@ impl Reader {
     pub(crate) async fn group_stamp(&self, group: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
         let members = self.members(group, package, true).await?;
         let mut stamps = first_error_unless_found(join_all(members.iter().map(|member| self.leaf_stamp(member, package))).await)?;
-        if package == ALL_PACKAGES && group.format.lists_versions() && !stamps.is_empty() {
+        if package == ALL_PACKAGES && group.format.lists_versions().is_some() && !stamps.is_empty() {
             // What upstreams have is listed by what hosted members own, whether the caller may read those or not.
             let hosted = group.leaves.iter().filter(|leaf| leaf.repo.kind() == Kind::Hosted);
             stamps.extend(hosted.map(|leaf| Arc::from(format!("{}^{}", leaf.repo.id(), leaf.repo.head()))));
@@ -129,7 +129,7 @@ impl Reader {
         if parts.is_empty() {
             return Ok(None);
         }
-        let parts: Vec<_> = match package == ALL_PACKAGES && group.format.lists_versions() {
+        let parts: Vec<_> = match package == ALL_PACKAGES && group.format.lists_versions().is_some() {
             true => self.engine.only_candidates(group, parts).await?,
             false => parts.into_iter().map(|(_, records)| records).collect(),
         };

@@ -26,8 +26,8 @@ impl Reader {
         let at = self.engine.revision(repo, self.moment).await?;
         if package == ALL_PACKAGES {
             return match repo.format.lists_versions() {
-                true => Ok(Some(self.engine.catalog.all_records(repo.id(), kind, at).await?)),
-                false => self.hosted_names(repo, at).await.map(Some),
+                Some(_) => Ok(Some(self.engine.catalog.all_records(repo.id(), kind, at).await?)),
+                None => self.hosted_names(repo, at).await.map(Some),
             };
         }
         Ok(match repo.format.fragment_folder(package, kind) {

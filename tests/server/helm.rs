@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod index;
+mod proxy;
 mod uploads;
 
 use entrepot_format_helm::testing::{chart, form};

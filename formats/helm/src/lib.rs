@@ -51,8 +51,8 @@ impl Format for Helm {
         document::VersionDocument::parse(document).map(|document| document.fragment()).into_iter().collect()
     }
 
-    fn lists_versions(&self) -> bool {
-        true
+    fn lists_versions(&self) -> Option<&'static str> {
+        Some(index::FRAGMENTS)
     }
 
     fn package_of(&self, path: &str) -> Option<String> {
@@ -76,8 +76,8 @@ impl Format for Helm {
         upstream::records(document)
     }
 
-    fn locate(&self, path: &str, _package: &str, document: &Bytes) -> Result<Option<Located>> {
-        upstream::locate(path, document)
+    fn locate_listed(&self, path: &str, records: &Records) -> Option<Located> {
+        upstream::locate(path, records)
     }
 
     fn version_path(&self, package: &str, version: &str) -> Option<String> {

@@ -25,15 +25,15 @@ pub(crate) fn records(document: &Bytes) -> Result<Records> {
 }
 
 /// Where a chart or its provenance file is.
-pub(crate) fn locate(path: &str, document: &Bytes) -> Result<Option<Located>> {
-    let Some(wanted) = ChartPath::parse(path) else { return Ok(None) };
-    let Some(found) = index::find(&index::read(document)?, wanted.name, wanted.version) else { return Ok(None) };
+pub(crate) fn locate(path: &str, records: &Records) -> Option<Located> {
+    let wanted = ChartPath::parse(path)?;
+    let found = index::find(records, wanted.name, wanted.version)?;
     let mut expected = Digests::new();
     if let Some(digest) = found.digest.filter(|_| !wanted.is_prov) {
         expected.insert_hex(Algorithm::Sha256, &digest);
     }
     let url = if wanted.is_prov { beside(&found.url) } else { found.url };
-    Ok(Some(Located::at(url, expected, Some(wanted.version.to_owned()))))
+    Some(Located::at(url, expected, Some(wanted.version.to_owned())))
 }
 
 /// The address of the provenance file beside an archive: a query stays behind it.
@@ -63,13 +63,13 @@ mod tests {
 
     #[test]
     fn charts_are_where_the_index_says() {
-        let document = Bytes::from_static(INDEX.as_bytes());
-        let chart = locate("charts/web/web-1.0.0.tgz", &document).unwrap().unwrap();
+        let known = records(&Bytes::from_static(INDEX.as_bytes())).unwrap();
+        let chart = locate("charts/web/web-1.0.0.tgz", &known).unwrap();
         assert_eq!((chart.url.as_str(), chart.expected.is_empty()), ("https://cdn.example.com/web-1.0.0.tgz?x=1", false));
-        let prov = locate("charts/web/web-1.0.0.tgz.prov", &document).unwrap().unwrap();
+        let prov = locate("charts/web/web-1.0.0.tgz.prov", &known).unwrap();
         assert_eq!((prov.url.as_str(), prov.expected.is_empty()), ("https://cdn.example.com/web-1.0.0.tgz.prov?x=1", true));
         for none in ["charts/web/web-2.0.0.tgz", "charts/other/other-1.0.0.tgz", "index.yaml"] {
-            assert_eq!(locate(none, &document).unwrap(), None, "{none}");
+            assert_eq!(locate(none, &known), None, "{none}");
         }
         assert!(records(&Bytes::from_static(b"<html></html>")).is_err());
         assert_eq!(beside("web.tgz"), "web.tgz.prov");

@@ -54,10 +54,15 @@ pub trait Format: Send + Sync + 'static {
         None
     }
 
-    /// Whether the index of [`crate::ALL_PACKAGES`] is made of the fragments of all versions of all packages, for formats whose clients read
-    /// one document about everything. Its records are then named by [`crate::listed`], and clients wait for the upstream's.
-    fn lists_versions(&self) -> bool {
-        false
+    /// The kind of the fragments, of all versions of all packages, that the index of [`crate::ALL_PACKAGES`] is made of: for formats whose
+    /// clients read one document about everything. Its records are then named by [`crate::listed`], and clients wait for the upstream's.
+    fn lists_versions(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Finds a file of [`UpstreamPath::Needs`] in that list: the document itself, which may be large, is then not read again.
+    fn locate_listed(&self, _path: &str, _records: &Records) -> Option<Located> {
+        None
     }
 
     /// The package that a path belongs to: what name rules, ownership and policies look at. Formats without packages let

@@ -72,7 +72,7 @@ impl Job {
             package: (package != ALL_PACKAGES).then(|| package.to_owned()),
             version: None,
             what: What::Index { pages: index.pages, serial: index.serial },
-            is_behind: package == ALL_PACKAGES && !repo.format.lists_versions(),
+            is_behind: package == ALL_PACKAGES && repo.format.lists_versions().is_none(),
         })
     }
 

@@ -31,8 +31,7 @@ const LIST_LIFETIME: u64 = 3600;
 
 impl Reader {
     pub(crate) async fn proxy_stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
-        let index = self.index(repo, package).await?;
-        Ok(index.and_then(|stored| stored.entry.digest).map(|digest| format!("{}#{digest}", repo.id()).into()))
+        Ok(self.index(repo, package).await?.and_then(|index| stamp_of(repo, &index)))
     }
 
     pub(crate) async fn proxy_records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Records>> {
@@ -100,9 +99,18 @@ impl Reader {
                     return Ok(Some(file));
                 }
                 let Some(index) = self.index(repo, &needed).await? else { return Ok(None) };
-                let document = self.engine.whole(&index).await?;
-                let (format, wanted) = (Arc::clone(&repo.format), path.clone().into_owned());
-                let located = entrepot_kit::blocking(move || format.locate(&wanted, &needed, &document)).await?;
+                let located = match repo.format.lists_versions().filter(|_| needed == ALL_PACKAGES) {
+                    Some(kind) => {
+                        let Some(stamp) = stamp_of(repo, &index) else { return Ok(None) };
+                        let records = self.records_at(repo, &needed, kind, stamp).await?;
+                        records.and_then(|records| repo.format.locate_listed(&path, &records))
+                    }
+                    None => {
+                        let document = self.engine.whole(&index).await?;
+                        let (format, wanted) = (Arc::clone(&repo.format), path.clone().into_owned());
+                        entrepot_kit::blocking(move || format.locate(&wanted, &needed, &document)).await?
+                    }
+                };
                 let Some(located) = located else { return Ok(None) };
                 return self.located(repo, &path, package, &index.entry.path, located).await;
             }
@@ -185,6 +193,11 @@ impl Reader {
         }
         Ok(Answer::Filling(self.engine.start(repo, job, kept, state)))
     }
+}
+
+/// Names the state of an upstream's index.
+fn stamp_of(repo: &Repo, index: &StoredEntry) -> Option<Arc<str>> {
+    index.entry.digest.map(|digest| format!("{}#{digest}", repo.id()).into())
 }
 
 /// What a look-up in a proxy led to.
