@@ -84,7 +84,7 @@ async fn hidden_charts_are_not_listed() {
     let house = house().await;
     publish(&house, "web", "1.0.0").await;
     publish(&house, "secret", "1.0.0").await;
-    let policy = "forbid(principal, action == Action::\"read\", resource == Package::\"alpha/helm/secret\") unless { principal is User };";
+    let policy = "forbid(principal, action == Action::\"read\", resource == Package::\"alpha/helm:secret\") unless { principal is User };";
     let call = Call::put("/api/v1/policies/hide", json!({ "text": policy }).to_string()).with("Content-Type", "application/json");
     let made = house.call_as("admin", call).await;
     assert!(made.status.is_success(), "{}", made.text());
