@@ -189,6 +189,21 @@ pub fn one(records: &Records, chart: &str, wanted: &str) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(shown(record)))
 }
 
+/// The entry of a version whose archive is here or comes from an upstream through here.
+#[must_use]
+pub fn exactly(records: &Records, chart: &str, version: &str) -> Option<Bytes> {
+    let wanted = listed(chart, version);
+    let record = records.versions.iter().find(|record| record.version == wanted && !record.bytes.is_empty())?;
+    Some(Bytes::copy_from_slice(shown(record)))
+}
+
+/// The versions of a chart.
+#[must_use]
+pub fn versions<'a>(records: &'a Records, chart: &str) -> Vec<&'a str> {
+    let of_chart = records.versions.iter().filter(|record| !record.bytes.is_empty()).map(|record| split_listed(&record.version));
+    of_chart.filter(|(name, _)| *name == chart).filter_map(|(_, version)| version).collect()
+}
+
 /// There is no such chart.
 #[must_use]
 pub fn no_chart(name: &str) -> Error {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use entrepot_kit::{ALL_PACKAGES, Algorithm, Digests, Error, Located, Records, Result, UpstreamIndex, UpstreamPath};
+use entrepot_oci_core::layout;
 
 use crate::index;
 use crate::name::{ChartPath, PROV};
@@ -10,6 +11,8 @@ use crate::name::{ChartPath, PROV};
 pub(crate) fn classify(path: &str) -> UpstreamPath {
     match ChartPath::parse(path) {
         Some(_) => UpstreamPath::Needs { package: ALL_PACKAGES.to_owned() },
+        // What is made here of charts, for container clients.
+        None if layout::image_of(path).is_some() => UpstreamPath::Own,
         None => UpstreamPath::NotOurs,
     }
 }
@@ -79,6 +82,7 @@ mod tests {
     fn paths_and_files_are_told_apart() {
         assert_eq!(classify("charts/web/web-1.0.0.tgz"), UpstreamPath::Needs { package: ALL_PACKAGES.to_owned() });
         assert_eq!(classify("index.yaml"), UpstreamPath::NotOurs);
+        assert_eq!(classify("web/manifests/1.0.0"), UpstreamPath::Own);
         assert_eq!(index(ALL_PACKAGES).map(|index| index.path).as_deref(), Some("index.yaml"));
         assert_eq!(index("web"), None);
         assert!(check_file("charts/web/web-1.0.0.tgz", b"\x1f\x8b\x08").is_ok() && check_file("charts/web/web-1.0.0.tgz", b"<html>").is_err());

@@ -175,3 +175,42 @@ async fn a_group_joins_members_and_keeps_names_to_itself() {
     assert_eq!(both["entries"]["web"][1]["digest"], Sha256Digest::of(&ours).hex());
     assert_eq!(house.call(Call::get("/alpha/both/charts/web/web-1.0.0.tgz")).await.body, ours);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn charts_of_a_classic_upstream_are_pulled_as_artifacts() {
+    let mirror = Mirror::start(json!({})).await;
+    let (plain, signed) = (chart("web", "1.0.0", "x"), chart("web", "2.0.0+x", "x"));
+    mirror.has("index.yaml", Reply::bytes(upstream_index(&[("web", "1.0.0", "one.tgz", &plain), ("web", "2.0.0+x", "two.tgz", &signed)])));
+    mirror.has("one.tgz", Reply::bytes(plain.clone()));
+    mirror.has("two.tgz", Reply::bytes(signed.clone()));
+    mirror.has("two.tgz.prov", Reply::bytes(prov("web", "2.0.0+x", &signed)));
+    let registry = async |repository: &str, path: &str| mirror.house.call(Call::get(format!("/v2/alpha/{repository}/{path}"))).await;
+    let mut seen = Vec::new();
+    for repository in ["mirror", "all"] {
+        let tags = registry(repository, "web/tags/list").await;
+        assert_eq!(tags.json(), json!({ "name": format!("alpha/{repository}/web"), "tags": ["1.0.0", "2.0.0_x"] }));
+        for (tag, layers) in [("1.0.0", vec![plain.clone()]), ("2.0.0_x", vec![signed.clone(), prov("web", "2.0.0+x", &signed).into_bytes()])] {
+            let reply = registry(repository, &format!("web/manifests/{tag}")).await;
+            assert_eq!(reply.status, StatusCode::OK, "{repository} {tag}: {}", reply.text());
+            let digest = reply.header("docker-content-digest").to_owned();
+            assert_eq!(digest, format!("sha256:{}", Sha256Digest::of(&reply.body)));
+            let head = mirror.house.call(Call::new(Method::HEAD, format!("/v2/alpha/{repository}/web/manifests/{tag}"))).await;
+            assert_eq!(head.header("content-length"), reply.body.len().to_string());
+            assert_eq!(registry(repository, &format!("web/manifests/{digest}")).await.body, reply.body, "{repository} {tag}");
+            let manifest = reply.json();
+            for (at, bytes) in layers.iter().enumerate() {
+                let named = manifest["layers"][at]["digest"].as_str().expect("a digest");
+                assert_eq!(registry(repository, &format!("web/blobs/{named}")).await.body, *bytes, "{repository} {tag} {at}");
+            }
+            let config = registry(repository, &format!("web/blobs/{}", manifest["config"]["digest"].as_str().expect("a digest"))).await;
+            assert_eq!((config.status, config.json()["name"].clone()), (StatusCode::OK, json!("web")));
+            seen.push(digest);
+        }
+    }
+    assert_eq!(seen[..2], seen[2..], "the same record makes the same manifest");
+    assert_eq!(registry("mirror", "web/manifests/9.0.0").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(registry("mirror", "none/tags/list").await.status, StatusCode::NOT_FOUND);
+    assert_eq!((mirror.count("one.tgz"), mirror.count("two.tgz")), (1, 1));
+    mirror.upstream.stop().await;
+    assert_eq!(registry("mirror", "web/manifests/2.0.0_x").await.header("docker-content-digest"), seen[1]);
+}

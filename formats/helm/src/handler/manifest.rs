@@ -4,23 +4,25 @@ use std::io::Read as _;
 
 use bytes::Bytes;
 use entrepot_kit::{
-    Birth, BlobSource, Body, Change, Death, Delete, Error, File, Precondition, Publish, Read, Repository, Request, Resource, Response, Result, StageSpec,
-    Staged, blocking,
+    ALL_PACKAGES, Birth, BlobSource, Body, Change, Death, Delete, Error, File, Kind, Precondition, Publish, Read, Repository, Request, Resource, Response,
+    Result, StageSpec, Staged, blocking,
 };
-use entrepot_oci_core::error::{DENIED, MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID, NAME_INVALID};
+use entrepot_oci_core::error::{DENIED, MANIFEST_BLOB_UNKNOWN, MANIFEST_INVALID, NAME_INVALID, NAME_UNKNOWN};
 use entrepot_oci_core::manifest::MAX_MANIFEST;
-use entrepot_oci_core::name::{Reference, no_manifest};
+use entrepot_oci_core::name::{Reference, is_tag, no_manifest};
 use entrepot_oci_core::serve::upload::{check_digest, with_digest};
 use entrepot_oci_core::serve::{self, image, new_image};
-use entrepot_oci_core::{Digest, Manifest, housekeeping, layout, referrer};
+use entrepot_oci_core::{Digest, Manifest, housekeeping, layout, media, referrer};
 use http::header::{ETAG, LOCATION};
 use http::{HeaderName, StatusCode};
 use std::sync::Arc;
 
 use super::commit::{Archive, ProvFile, Pushed, Upload, commit};
 use super::hosted_only;
+use super::made::Made;
 use crate::archive::inspect;
 use crate::artifact::{Parts, parts};
+use crate::index::{FRAGMENTS, versions};
 use crate::name::is_name;
 use crate::provenance::{self, Provenance};
 use crate::version;
@@ -33,8 +35,26 @@ pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Resul
     let name = request.captures.get("reference");
     let reference = Reference::parse(name)?;
     let missing = || no_manifest(&image, name);
-    let file = repository.entry(&layout::manifest(&image, name)).await?;
-    let file = file.ok_or_else(missing)?;
+    let found = repository.find(&layout::manifest(&image, name)).await?;
+    let made = match (&found, &reference) {
+        (Some((member, file)), _) => Made::again(member, &image, file).await?,
+        (None, Reference::Tag(tag)) if repository.kind() != Kind::Hosted => {
+            let version = version::of_tag(tag);
+            let made = Made::of(&repository, &image, &version).await?.ok_or_else(missing)?;
+            made.note(&repository, &image, &version).await?;
+            Some(made)
+        }
+        (None, _) => return Err(missing()),
+    };
+    if let Some(made) = made {
+        let (bytes, digest) = made.manifest();
+        if matches!(&reference, Reference::Digest(wanted) if *wanted != digest) {
+            // The upstream says something else of the chart by now.
+            return Err(missing());
+        }
+        return Ok(with_digest(Response::bytes(StatusCode::OK, media::IMAGE, bytes).with_header(ETAG, &format!("\"{digest}\"")), &digest));
+    }
+    let (_, file) = found.ok_or_else(missing)?;
     let (digest, mutable) = match reference {
         Reference::Digest(digest) => (digest, false),
         Reference::Tag(_) => (file.entry.digest.map(Digest::sha256).ok_or_else(missing)?, true),
@@ -45,12 +65,28 @@ pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Resul
 
 /// `GET` and `HEAD` of a blob.
 pub(crate) async fn blob(repository: Repository<Read>, request: Request) -> Result<Response> {
+    let image = image(&request)?;
+    let digest = Digest::demand(request.captures.get("digest"))?;
+    if repository.kind() != Kind::Hosted
+        && let Some((member, file)) = repository.find(&layout::blob(&image, &digest)).await?
+        && let Some(made) = Made::again(&member, &image, &file).await?
+    {
+        let bytes = made.bytes(&digest).ok_or_else(|| serve::blob::no_blob(&image, request.captures.get("digest")))?;
+        return Ok(with_digest(Response::bytes(StatusCode::OK, "application/octet-stream", bytes), &digest));
+    }
     serve::blob::get(repository, request).await
 }
 
 /// `GET …/tags/list`.
 pub(crate) async fn tags(repository: Repository<Read>, request: Request) -> Result<Response> {
-    serve::tags::list(repository, request).await
+    if repository.kind() == Kind::Hosted {
+        return serve::tags::list(repository, request).await;
+    }
+    let image = image(&request)?;
+    let missing = || Error::not_found(format!("there is no chart {image}")).with_code(NAME_UNKNOWN);
+    let records = repository.records(ALL_PACKAGES, FRAGMENTS).await?.ok_or_else(missing)?;
+    let tags: Vec<_> = versions(&records, &image).into_iter().map(serve::tags::tag_of).filter(|tag| is_tag(tag)).collect();
+    if tags.is_empty() { Err(missing()) } else { serve::tags::answer(&request, &image, tags) }
 }
 
 fn invalid(why: impl std::fmt::Display) -> Error {

@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod commit;
 pub(crate) mod files;
 pub(crate) mod index;
+mod made;
 pub(crate) mod manifest;
 pub(crate) mod upload;
 
