@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -66,6 +67,10 @@ impl Outlet {
         state.is_broken |= state.part.take().is_some();
     }
 
+    fn has_part(&self) -> bool {
+        self.0.borrow().part.is_some()
+    }
+
     fn is_broken(&self) -> bool {
         self.0.borrow().is_broken
     }
@@ -109,7 +114,23 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
+        // The end of an answer that takes several writes must not wait until the client has acknowledged what it has.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection may be slow");
+        }
         Self { stream, outlet: Rc::default() }
+    }
+
+    /// Writes what a part follows: both leave together.
+    fn poll_begin(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(context))?;
+            let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+            match self.stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(&self.stream, bytes, flags)?)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
     }
 
     /// Who is on the other side.
@@ -135,6 +156,9 @@ impl AsyncWrite for Socket {
         // What is written now comes before a part that is there: its body waits, and nothing follows it until it is gone.
         if this.outlet.is_broken() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if this.outlet.has_part() {
+            return this.poll_begin(context, bytes);
         }
         Pin::new(&mut this.stream).poll_write(context, bytes)
     }
