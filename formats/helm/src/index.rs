@@ -34,7 +34,8 @@ impl Entry<'_> {
     /// 500 when it cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut fields = self.chart.fields.clone();
-        let own = || Cow::Owned(name::path(&self.chart.name, &self.chart.version).replace('+', "%2B"));
+        // A plus stands as it is: Helm takes the address for a path when it resolves dependencies, and would encode a percent sign once more.
+        let own = || Cow::Owned(name::path(&self.chart.name, &self.chart.version));
         let url = self.urls.map_or_else(own, Cow::Borrowed);
         fields.insert(String::from("urls"), json!([url]));
         if !self.created.is_empty() {

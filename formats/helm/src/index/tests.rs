@@ -32,7 +32,7 @@ fn the_newest_come_first_and_addresses_are_relative() {
     let versions: Vec<_> = index["entries"]["web"].as_array().unwrap().iter().map(|entry| entry["version"].as_str().unwrap()).collect();
     assert_eq!(versions, ["2.0.0-rc1", "1.10.0", "1.2.0+x", "1.0.0"]);
     let entry = &index["entries"]["web"][2];
-    assert_eq!(entry["urls"], json!(["charts/web/web-1.2.0%2Bx.tgz"]));
+    assert_eq!(entry["urls"], json!(["charts/web/web-1.2.0+x.tgz"]));
     assert_eq!((&entry["digest"], &entry["appVersion"]), (&json!(DIGEST), &json!("1.10")));
 }
 
