@@ -1,6 +1,6 @@
 //! Charts by `oci://`.
 
-use super::{HELMS, Helm, same};
+use super::{HELMS, Helm, pair, same};
 use crate::support::{ADMIN_PASSWORD, TestServer};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,5 +56,24 @@ async fn helm_pushes_and_pulls_the_same_charts_both_ways() {
         let other = helm.package(&pushed, "1.0.0+build.1", &["--app-version", "9"]);
         let refused = helm.run(&["push", &other.display().to_string(), &to, "--plain-http"]).failed();
         assert!(refused.text().contains("already exists"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn helm_pulls_from_a_classic_upstream_as_if_it_were_a_registry() {
+    let (origin, server) = pair();
+    for version in HELMS {
+        let helm = Helm::new(version);
+        let name = format!("theirs-{version}");
+        let file = helm.package(&name, "1.0.0+build.1", &[]);
+        helm.cm_push(&origin.url("/main/helm/api/charts"), &file).succeeded();
+        for repository in ["main/helm-remote", "main/helm-all"] {
+            let target = helm.target(&repository.replace('/', "-"));
+            let from = format!("oci://{}/{repository}/{name}", server.address());
+            helm.run(&["pull", &from, "--version", "1.0.0+build.1", "--plain-http", "-d", &target.display().to_string()]).succeeded();
+            same(&target.join(format!("{name}-1.0.0+build.1.tgz")), &file);
+            let newest = helm.run(&["show", "chart", &from, "--plain-http"]).succeeded().stdout;
+            assert!(newest.contains("version: 1.0.0+build.1"), "found by its tags: {newest}");
+        }
     }
 }
