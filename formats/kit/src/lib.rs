@@ -5,6 +5,7 @@
 //! read. It has no clock, no file system and no network; whoever runs it supplies those through [`Facade`].
 
 pub mod accounts;
+pub mod archive;
 pub mod body;
 pub mod change;
 pub mod conformance;
