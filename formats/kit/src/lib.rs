@@ -37,7 +37,7 @@ pub use facade::{
     StageSpec, Staged, Staging, UpstreamAnswer, VerificationKey,
 };
 pub use format::{Format, Snippet};
-pub use housekeeping::Holding;
+pub use housekeeping::{Held, HeldFile, Holding, Outdated, Waiting};
 pub use limit::{ChecksumReader, LimitedReader};
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{Death, Error, Format, Holding, Kind, Precondition, Result, Sha256Digest, Timestamp, UpstreamPath};
+use entrepot_kit::{Death, Error, Format, Held, HeldFile, Holding, Kind, Outdated, Precondition, Result, Sha256Digest, Timestamp, UpstreamPath, Waiting};
 use futures::StreamExt as _;
 
 pub use plan::Reason;
@@ -24,7 +24,7 @@ use crate::registry::retention::Retention;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;
 use crate::store::facts::{Forgetting, LiveEntry, PackageFacts};
-use crate::store::model::{BlobPlace, CatalogError, Commit, HOUSEKEEPING, RepositoryRow};
+use crate::store::model::{BlobPlace, CatalogError, Commit, HOUSEKEEPING, NewRow, RepositoryRow};
 use plan::{Judge, Plan, judge_file};
 
 /// Packages of one page.
@@ -39,6 +39,8 @@ const FORGET: usize = 300;
 const FORGETTABLE: usize = 5000;
 /// Most paths of a package that are looked at.
 const MOST_PATHS: usize = 200_000;
+/// A day in milliseconds.
+const DAY: i64 = 24 * 3600 * 1000;
 /// Attempts at a package that changes meanwhile.
 const ATTEMPTS: usize = 3;
 /// Largest document that is read.
@@ -93,16 +95,22 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         let rules = Retention::from_settings(&row.settings, row.kind, &**format)?;
-        if !rules.is_needed() {
+        let is_hosted = row.kind == Kind::Hosted;
+        let tidies = is_hosted && format.tidies(&row.settings);
+        let waits = is_hosted && !format.waiting().is_empty();
+        if !rules.is_needed() && !tidies && !waits {
             return Ok(None);
         }
         let since = self.catalog.pulls_since().await?;
         let work = Work { run: self, row, format, judge: Judge { rules: &rules, format: &**format, now: self.now, since } };
         let mut report = Report::new(row.address.clone(), self.dry_run);
-        if row.kind == Kind::Hosted && (rules.has_rules() || rules.unheld.is_some()) {
+        if is_hosted && (rules.has_rules() || rules.unheld.is_some() || tidies) {
             work.packages(&mut report, pace).await?;
         }
-        if row.kind == Kind::Hosted && rules.unheld.is_some() {
+        if waits {
+            work.waiting(&mut report, pace).await?;
+        }
+        if is_hosted && rules.unheld.is_some() {
             work.strays(&mut report, pace).await?;
         }
         if rules.has_rules() && rules.keep.is_none() {
@@ -118,6 +126,14 @@ struct End {
     what: What,
     name: String,
     deaths: Vec<Death>,
+    /// What is said anew of something that stays.
+    births: Vec<NewRow>,
+}
+
+impl End {
+    fn new(what: What, name: String, deaths: Vec<Death>) -> Self {
+        Self { what, name, deaths, births: Vec::new() }
+    }
 }
 
 /// One repository.
@@ -151,9 +167,11 @@ impl Work<'_> {
             if facts.too_many {
                 break;
             }
-            let plan = self.judge.plan(&facts);
+            let mut plan = self.judge.plan(&facts);
+            let mut going = self.outdated(&facts, &mut plan).await?;
             let parts = self.unneeded(&facts, &plan).await?;
-            let ends = ends(&facts, &plan, parts);
+            going.extend(ends(&facts, &plan, parts));
+            let ends = going;
             if self.end(&facts, ends, report, pace).await? {
                 for (version, reason) in plan.stays {
                     report.stay(package, &version, reason);
@@ -162,6 +180,49 @@ impl Work<'_> {
             }
         }
         report.passed_over += 1;
+        Ok(())
+    }
+
+    /// What goes by the format's own settings: whole versions, which the plan takes up, and files.
+    async fn outdated(&self, facts: &PackageFacts, plan: &mut Plan) -> Result<Vec<End>> {
+        if !self.format.tidies(&self.row.settings) {
+            return Ok(Vec::new());
+        }
+        let file = |entry: &'_ LiveEntry| HeldFile { path: &entry.path, version: entry.version.as_deref(), created: entry.created };
+        let held = Held {
+            package: &facts.package,
+            versions: facts.versions.iter().map(|version| (version.version.as_str(), version.published)).collect(),
+            files: facts.entries.iter().map(file).collect(),
+        };
+        let Outdated { mut versions, files } = self.format.outdated(&self.row.settings, &held, self.judge.now)?;
+        versions.retain(|version| self.judge.rules.protected_by(version).is_none() && !plan.versions.contains(version));
+        plan.stays.retain(|(version, _)| !versions.contains(version));
+        plan.versions.extend(versions);
+        plan.versions.sort_unstable();
+        let mut ends = Vec::new();
+        for (version, files) in files {
+            if self.judge.rules.protected_by(&version).is_none() && !plan.versions.contains(&version) {
+                self.end_version_files(facts, &version, &files, &mut ends).await?;
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Ends files of a version that stays, in steps, each with what is said of the version after it.
+    async fn end_version_files(&self, facts: &PackageFacts, version: &str, files: &[String], ends: &mut Vec<End>) -> Result<()> {
+        let package = &facts.package;
+        let found = self.run.catalog.version(self.row.id, package, version).await?.filter(|found| found.live);
+        let Some(mut document) = found.map(|found| found.document) else { return Ok(()) };
+        for files in files.chunks(SLICE) {
+            let deaths = files.iter().cloned().map(Death::Entry).collect();
+            let mut end = End::new(What::File, version.to_owned(), deaths);
+            if let Some(changed) = self.format.version_without(&document, files)? {
+                let fragments = self.format.fragments(package, version, &changed)?;
+                end.births.push(NewRow::Version { package: package.clone(), version: version.to_owned(), document: changed.clone(), fragments });
+                document = changed;
+            }
+            ends.push(end);
+        }
         Ok(())
     }
 
@@ -213,12 +274,13 @@ impl Work<'_> {
         for slice in slices(ends) {
             if !self.run.dry_run {
                 let deaths = slice.iter().flat_map(|end| end.deaths.iter().cloned()).collect();
+                let births = slice.iter().flat_map(|end| end.births.iter().cloned()).collect();
                 let unchanged = Precondition::PackageAt { package: facts.package.clone(), revision: changed };
                 let subject = match slice.as_slice() {
                     [End { what: What::Version, name, .. }] => format!("{} {name}", facts.package),
                     _ => facts.package.clone(),
                 };
-                match self.commit(subject, vec![unchanged], deaths).await? {
+                match self.commit(subject, vec![unchanged], deaths, births).await? {
                     // A package that is none has no last change.
                     Some(_) if facts.changed == 0 => {}
                     Some(revision) => changed = revision,
@@ -226,7 +288,14 @@ impl Work<'_> {
                 }
             }
             for end in slice {
-                report.goes(end.what, &facts.package, &end.name);
+                match end.what {
+                    What::File => end.deaths.iter().for_each(|death| {
+                        if let Death::Entry(path) = death {
+                            report.goes(What::File, &facts.package, path);
+                        }
+                    }),
+                    what => report.goes(what, &facts.package, &end.name),
+                }
             }
             pace.step(|| format!("{}: {} things go", self.row.address, report.total())).await?;
         }
@@ -234,7 +303,7 @@ impl Work<'_> {
     }
 
     /// Commits; `None` when a condition does not hold.
-    async fn commit(&self, subject: String, preconditions: Vec<Precondition>, deaths: Vec<Death>) -> Result<Option<u64>> {
+    async fn commit(&self, subject: String, preconditions: Vec<Precondition>, deaths: Vec<Death>, births: Vec<NewRow>) -> Result<Option<u64>> {
         let commit = Commit {
             repository: self.row.id,
             principal: HOUSEKEEPING.to_owned(),
@@ -244,7 +313,7 @@ impl Work<'_> {
             subject,
             preconditions,
             deaths,
-            births: Vec::new(),
+            births,
         };
         match self.run.catalog.commit(commit).await {
             Ok(revision) => {
@@ -284,12 +353,54 @@ impl Work<'_> {
             }
             for (package, paths) in strays {
                 let facts = PackageFacts { package, ..PackageFacts::default() };
-                let part = |path: String| End { what: What::Part, name: path.clone(), deaths: vec![Death::Entry(path)] };
+                let part = |path: String| End::new(What::Part, path.clone(), vec![Death::Entry(path)]);
                 // Somebody may have pushed what needs them just now: then there is such a package, and its turn comes.
                 self.end(&facts, paths.into_iter().map(part).collect(), report, pace).await?;
             }
             pace.step(|| format!("{}: looked at {looked_at} files", self.row.address)).await?;
         }
+    }
+
+    /// What waits for something that did not come in its time.
+    async fn waiting(&self, report: &mut Report, pace: &mut Pace<'_>) -> Result<()> {
+        for waiting in self.format.waiting() {
+            let latest = self.run.now.0.saturating_sub(i64::from(waiting.days) * DAY);
+            let (mut after, mut looked_at) = (waiting.folder.to_owned(), 0_usize);
+            // What goes together, and how much of that is too young for it; what goes alone is of a group of its own.
+            let mut group: Vec<LiveEntry> = Vec::new();
+            let mut going: Vec<LiveEntry> = Vec::new();
+            let mut is_young = false;
+            loop {
+                let page = self.run.catalog.file_facts(self.row.id, &after, FILES).await?;
+                let inside: Vec<LiveEntry> = page.into_iter().take_while(|file| file.path.starts_with(waiting.folder)).collect();
+                let is_end = inside.is_empty();
+                looked_at += inside.len();
+                if let Some(last) = inside.last() {
+                    after.clone_from(&last.path);
+                }
+                for file in inside {
+                    if group.first().is_some_and(|first| together(waiting, &first.path) != together(waiting, &file.path)) || group.len() >= MOST_PATHS {
+                        if std::mem::take(&mut is_young) { group.clear() } else { going.append(&mut group) }
+                    }
+                    is_young |= file.created.0 > latest;
+                    group.push(file);
+                }
+                if is_end {
+                    if !is_young {
+                        going.append(&mut group);
+                    }
+                }
+                for slice in going.chunks(SLICE) {
+                    self.end_files(slice, report).await?;
+                }
+                going.clear();
+                pace.step(|| format!("{}: looked at {looked_at} files that wait", self.row.address)).await?;
+                if is_end {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Files that stand for themselves, and what a proxy keeps.
@@ -305,6 +416,9 @@ impl Work<'_> {
             for file in page {
                 // What belongs to a package was judged with it; the engine's own paths are no files.
                 if file.path.starts_with('/') || (self.row.kind == Kind::Hosted && file.package.is_some()) || self.is_own(&file.path) {
+                    continue;
+                }
+                if self.row.kind == Kind::Hosted && self.format.waiting().iter().any(|waiting| file.path.starts_with(waiting.folder)) {
                     continue;
                 }
                 let package = file.package.clone().unwrap_or_default();
@@ -344,7 +458,7 @@ impl Work<'_> {
         let unchanged = files.iter().map(|file| Precondition::EntryIs { path: file.path.clone(), digest: file.blob }).collect();
         let deaths = files.iter().map(|file| Death::Entry(file.path.clone())).collect();
         let subject = files.first().map(|file| file.path.clone()).unwrap_or_default();
-        let Some(revision) = self.commit(subject, unchanged, deaths).await? else { return Ok(false) };
+        let Some(revision) = self.commit(subject, unchanged, deaths, Vec::new()).await? else { return Ok(false) };
         if self.row.kind == Kind::Proxy {
             // These can be fetched again, for the past too: nothing is left of them.
             let unchanging = files.iter().filter(|file| self.never_changes(&file.path)).map(|file| file.path.clone()).collect();
@@ -408,17 +522,26 @@ fn ends(facts: &PackageFacts, plan: &Plan, parts: Vec<String>) -> Vec<End> {
     let mut ends: Vec<End> = Vec::new();
     for version in &plan.versions {
         let death = Death::Version { package: package.clone(), version: version.clone() };
-        ends.push(End { what: What::Version, name: version.clone(), deaths: vec![death] });
+        ends.push(End::new(What::Version, version.clone(), vec![death]));
     }
     for paths in &plan.documents {
         let name = paths.first().cloned().unwrap_or_default();
-        ends.push(End { what: What::Document, name, deaths: paths.iter().cloned().map(Death::Entry).collect() });
+        ends.push(End::new(What::Document, name, paths.iter().cloned().map(Death::Entry).collect()));
     }
-    ends.extend(parts.into_iter().map(|path| End { what: What::Part, name: path.clone(), deaths: vec![Death::Entry(path)] }));
+    ends.extend(parts.into_iter().map(|path| End::new(What::Part, path.clone(), vec![Death::Entry(path)])));
     if !ends.is_empty() && is_all(facts, plan, &ends) {
-        ends.push(End { what: What::Package, name: package.clone(), deaths: vec![Death::Package(package.clone())] });
+        ends.push(End::new(What::Package, package.clone(), vec![Death::Package(package.clone())]));
     }
     ends
+}
+
+/// What goes together with a path that waits.
+fn together<'a>(waiting: &Waiting, path: &'a str) -> &'a str {
+    let rest = path.strip_prefix(waiting.folder).unwrap_or(path);
+    match rest.split_once('/') {
+        Some((folder, _)) if waiting.together => folder,
+        _ => rest,
+    }
 }
 
 /// Whether nothing of the package is left.

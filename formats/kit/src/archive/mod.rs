@@ -38,8 +38,7 @@ const MOST_ON_PAGE: usize = 10_000;
 
 /// What a browser may do with a page of an archive (of a javadoc jar, say) that is shown and not saved: look as the archive's own styles and
 /// images make it look. No script of it runs, no form of it is sent, and it is of no origin, so that it is signed in nowhere.
-const SHOWN: &str =
-    "sandbox; default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+const SHOWN: &str = "sandbox; default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// A kind of archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,8 +233,7 @@ pub async fn get(file: File, request: Request, inside: Inside<'_>, browsing: Bro
     let mut response = Response::empty(StatusCode::OK);
     response.body = ResponseBody::Stream(content::streamed(open));
     let response = response.with_header(CONTENT_TYPE, content_type).with_header(CACHE_CONTROL, "no-cache");
-    let response =
-        if is_page { response.with_header(CONTENT_SECURITY_POLICY, SHOWN) } else { response.with_header(CONTENT_DISPOSITION, "attachment") };
+    let response = if is_page { response.with_header(CONTENT_SECURITY_POLICY, SHOWN) } else { response.with_header(CONTENT_DISPOSITION, "attachment") };
     Ok(match etag {
         Some(etag) => response.with_header(ETAG, &etag),
         None => response,
