@@ -12,6 +12,7 @@ mod generic_uploads;
 #[path = "../support/issuer.rs"]
 mod issuer;
 mod maven;
+mod maven_many;
 mod memory;
 mod npm_commands;
 mod npm_install;

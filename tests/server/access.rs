@@ -71,6 +71,7 @@ pub(crate) fn every_route(house: &House) -> Vec<Probe> {
                     ("digest", "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
                     ("reference", "latest"),
                     ("upload", "0123456789abcdef"),
+                    ("id", "release-1"),
                 ];
                 for capture in route.template.split('{').skip(1).filter_map(|part| part.split('}').next()) {
                     let name = capture.trim_start_matches('@').trim_end_matches("..");

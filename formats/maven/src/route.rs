@@ -24,7 +24,7 @@ pub(crate) static ROUTES: [Route; 12] = [
     route("maven.promote", Method::POST, STAGE, Handler::Publish(staging::promote)),
     route("maven.drop", Method::DELETE, STAGE, Handler::Publish(staging::drop_stage)),
     route("maven.bundle", Method::PUT, BUNDLE, Handler::Publish(bundle::upload)),
-    route("maven.bundle", Method::POST, BUNDLE, Handler::Publish(bundle::upload)),
+    route("maven.bundle-post", Method::POST, BUNDLE, Handler::Publish(bundle::upload)),
     route("maven.seal", Method::POST, SEALED, Handler::Publish(seal::seal)),
     route("maven.unseal", Method::DELETE, SEALED, Handler::Manage(seal::unseal)),
     route("maven.get", Method::GET, PATH, Handler::Read(get::get)),

@@ -5,6 +5,7 @@
 //! that moved meanwhile, a manifest that was pushed, makes it begin again. Bytes that a client saw and sent nothing again for come back with
 //! the push that needs them (`Birth::Again`). Everything is done in short slices, beside everything that servers do.
 
+mod own;
 mod plan;
 mod report;
 
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{Death, Error, Format, Held, HeldFile, Holding, Kind, Outdated, Precondition, Result, Sha256Digest, Timestamp, UpstreamPath, Waiting};
+use entrepot_kit::{Death, Error, Format, Holding, Kind, Precondition, Result, Sha256Digest, Timestamp, UpstreamPath};
 use futures::StreamExt as _;
 
 pub use plan::Reason;
@@ -39,8 +40,6 @@ const FORGET: usize = 300;
 const FORGETTABLE: usize = 5000;
 /// Most paths of a package that are looked at.
 const MOST_PATHS: usize = 200_000;
-/// A day in milliseconds.
-const DAY: i64 = 24 * 3600 * 1000;
 /// Attempts at a package that changes meanwhile.
 const ATTEMPTS: usize = 3;
 /// Largest document that is read.
@@ -183,49 +182,6 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// What goes by the format's own settings: whole versions, which the plan takes up, and files.
-    async fn outdated(&self, facts: &PackageFacts, plan: &mut Plan) -> Result<Vec<End>> {
-        if !self.format.tidies(&self.row.settings) {
-            return Ok(Vec::new());
-        }
-        let file = |entry: &'_ LiveEntry| HeldFile { path: &entry.path, version: entry.version.as_deref(), created: entry.created };
-        let held = Held {
-            package: &facts.package,
-            versions: facts.versions.iter().map(|version| (version.version.as_str(), version.published)).collect(),
-            files: facts.entries.iter().map(file).collect(),
-        };
-        let Outdated { mut versions, files } = self.format.outdated(&self.row.settings, &held, self.judge.now)?;
-        versions.retain(|version| self.judge.rules.protected_by(version).is_none() && !plan.versions.contains(version));
-        plan.stays.retain(|(version, _)| !versions.contains(version));
-        plan.versions.extend(versions);
-        plan.versions.sort_unstable();
-        let mut ends = Vec::new();
-        for (version, files) in files {
-            if self.judge.rules.protected_by(&version).is_none() && !plan.versions.contains(&version) {
-                self.end_version_files(facts, &version, &files, &mut ends).await?;
-            }
-        }
-        Ok(ends)
-    }
-
-    /// Ends files of a version that stays, in steps, each with what is said of the version after it.
-    async fn end_version_files(&self, facts: &PackageFacts, version: &str, files: &[String], ends: &mut Vec<End>) -> Result<()> {
-        let package = &facts.package;
-        let found = self.run.catalog.version(self.row.id, package, version).await?.filter(|found| found.live);
-        let Some(mut document) = found.map(|found| found.document) else { return Ok(()) };
-        for files in files.chunks(SLICE) {
-            let deaths = files.iter().cloned().map(Death::Entry).collect();
-            let mut end = End::new(What::File, version.to_owned(), deaths);
-            if let Some(changed) = self.format.version_without(&document, files)? {
-                let fragments = self.format.fragments(package, version, &changed)?;
-                end.births.push(NewRow::Version { package: package.clone(), version: version.to_owned(), document: changed.clone(), fragments });
-                document = changed;
-            }
-            ends.push(end);
-        }
-        Ok(())
-    }
-
     /// Parts that no document needs which stays.
     async fn unneeded(&self, facts: &PackageFacts, plan: &Plan) -> Result<Vec<String>> {
         if plan.candidates.is_empty() {
@@ -361,48 +317,6 @@ impl Work<'_> {
         }
     }
 
-    /// What waits for something that did not come in its time.
-    async fn waiting(&self, report: &mut Report, pace: &mut Pace<'_>) -> Result<()> {
-        for waiting in self.format.waiting() {
-            let latest = self.run.now.0.saturating_sub(i64::from(waiting.days) * DAY);
-            let (mut after, mut looked_at) = (waiting.folder.to_owned(), 0_usize);
-            // What goes together, and how much of that is too young for it; what goes alone is of a group of its own.
-            let mut group: Vec<LiveEntry> = Vec::new();
-            let mut going: Vec<LiveEntry> = Vec::new();
-            let mut is_young = false;
-            loop {
-                let page = self.run.catalog.file_facts(self.row.id, &after, FILES).await?;
-                let inside: Vec<LiveEntry> = page.into_iter().take_while(|file| file.path.starts_with(waiting.folder)).collect();
-                let is_end = inside.is_empty();
-                looked_at += inside.len();
-                if let Some(last) = inside.last() {
-                    after.clone_from(&last.path);
-                }
-                for file in inside {
-                    if group.first().is_some_and(|first| together(waiting, &first.path) != together(waiting, &file.path)) || group.len() >= MOST_PATHS {
-                        if std::mem::take(&mut is_young) { group.clear() } else { going.append(&mut group) }
-                    }
-                    is_young |= file.created.0 > latest;
-                    group.push(file);
-                }
-                if is_end {
-                    if !is_young {
-                        going.append(&mut group);
-                    }
-                }
-                for slice in going.chunks(SLICE) {
-                    self.end_files(slice, report).await?;
-                }
-                going.clear();
-                pace.step(|| format!("{}: looked at {looked_at} files that wait", self.row.address)).await?;
-                if is_end {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Files that stand for themselves, and what a proxy keeps.
     async fn files(&self, report: &mut Report, pace: &mut Pace<'_>) -> Result<()> {
         let mut after = String::new();
@@ -533,15 +447,6 @@ fn ends(facts: &PackageFacts, plan: &Plan, parts: Vec<String>) -> Vec<End> {
         ends.push(End::new(What::Package, package.clone(), vec![Death::Package(package.clone())]));
     }
     ends
-}
-
-/// What goes together with a path that waits.
-fn together<'a>(waiting: &Waiting, path: &'a str) -> &'a str {
-    let rest = path.strip_prefix(waiting.folder).unwrap_or(path);
-    match rest.split_once('/') {
-        Some((folder, _)) if waiting.together => folder,
-        _ => rest,
-    }
 }
 
 /// Whether nothing of the package is left.
