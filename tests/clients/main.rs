@@ -13,6 +13,7 @@ mod generic_uploads;
 mod issuer;
 mod maven;
 mod maven_many;
+mod maven_staging;
 mod memory;
 mod npm_commands;
 mod npm_install;
