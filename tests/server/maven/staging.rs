@@ -166,7 +166,7 @@ async fn what_is_not_complete_stays_where_it_is() {
     }
     for id in [".hidden", "%2e%2e", "a%2fb", &"x".repeat(65), "a%20b"] {
         let reply = put(&house, &format!(".staging/{id}/{}", path("com.acme", "lib", "1.0", ".jar")), "x").await;
-        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{id}");
+        assert!(reply.status.is_client_error(), "{id}: {}", reply.status);
     }
 }
 
