@@ -3,11 +3,13 @@
 use entrepot_kit::{Death, Held, HeldFile, Outdated, Result, Waiting};
 
 use super::plan::Plan;
-use super::{End, FILES, MOST_PATHS, Report, SLICE, What, Work};
+use super::{End, FILES, Report, SLICE, What, Work};
 use crate::jobs::pace::Pace;
 use crate::store::facts::{LiveEntry, PackageFacts};
 use crate::store::model::NewRow;
 
+/// Most files of a group that goes together; of a larger one parts do.
+const MOST_TOGETHER: usize = 20_000;
 /// A day in milliseconds.
 const DAY: i64 = 24 * 3600 * 1000;
 
@@ -72,7 +74,7 @@ impl Work<'_> {
                     after.clone_from(&last.path);
                 }
                 for file in inside {
-                    if group.first().is_some_and(|first| together(waiting, &first.path) != together(waiting, &file.path)) || group.len() >= MOST_PATHS {
+                    if group.first().is_some_and(|first| together(waiting, &first.path) != together(waiting, &file.path)) || group.len() >= MOST_TOGETHER {
                         if std::mem::take(&mut is_young) { group.clear() } else { going.append(&mut group) }
                     }
                     is_young |= file.created.0 > latest;
