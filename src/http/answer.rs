@@ -186,7 +186,7 @@ async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'
     }
     let length = range.end - range.start;
     // The same bytes, for a connection over which the kernel can send them.
-    let part = file.content.file().map(|file| FilePart::of_file(file, range.clone()));
+    let part = file.content.file().map(|file| FilePart::new(file, range.clone()));
     let stream = file.content.stream(Some(range)).await?;
     let body = SizedStream::new(length, stream.map(|chunk| chunk.map_err(|error| -> Box<dyn std::error::Error> { Box::new(broken(error)) })));
     debug_assert!(matches!(body.size(), BodySize::Sized(_)));
