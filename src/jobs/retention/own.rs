@@ -80,10 +80,8 @@ impl Work<'_> {
                     is_young |= file.created.0 > latest;
                     group.push(file);
                 }
-                if is_end {
-                    if !is_young {
-                        going.append(&mut group);
-                    }
+                if is_end && !is_young {
+                    going.append(&mut group);
                 }
                 for slice in going.chunks(SLICE) {
                     self.end_files(slice, report).await?;
