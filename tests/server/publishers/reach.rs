@@ -190,6 +190,10 @@ async fn an_artifact_is_staged_and_promoted_by_its_own_builds() {
     }
     let other = format!("/alpha/maven/.staging/two/{}", path("com.acme", "other", "1.0", ".pom"));
     assert_eq!(house.call_as("alpha-owner", Call::put(other, pom("com.acme", "other", "1.0", "pom"))).await.status, 201);
+    let see = async |path: &str| status(&house, Call::get(format!("/alpha/maven/.staging/{path}")).with_token(&token)).await;
+    let file = |stage: &str, artifact: &str| format!("{stage}/{}", path("com.acme", artifact, "1.0", ".pom"));
+    assert_eq!((see("one").await, see(&file("one", "app")).await), (200, 200));
+    assert_eq!((see("two").await, see(&file("two", "other")).await), (403, 403), "what others deploy is none of its business");
     assert_eq!((promote("one").await, promote("two").await), (200, 403));
     assert_eq!(status(&house, Call::new(Method::DELETE, "/alpha/maven/.staging/two").with_token(&token)).await, 403);
     let listed = house.call(Call::get("/alpha/maven/com/acme/app/maven-metadata.xml")).await.text();

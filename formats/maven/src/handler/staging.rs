@@ -17,7 +17,7 @@ use super::commit::{Arrival, Batch, Owner, Sent, plan};
 use super::put::{DIGESTS, check, check_file_path, read_checksum};
 use super::{ATTEMPTS, media, overtaken, writable_path};
 use crate::checksum;
-use crate::coordinates::{Build, Coordinates, Place, STAGING, package_of_folder, place};
+use crate::coordinates::{Build, Coordinates, Place, STAGING, package_of, package_of_folder, place};
 use crate::facts::Facts;
 use crate::index::{self, LISTED, XML};
 use crate::metadata::{self, Metadata};
@@ -191,12 +191,15 @@ pub(crate) fn list(repository: Repository<Publish>, request: Request) -> Answer 
 pub(crate) fn get(repository: Repository<Publish>, request: Request) -> Answer {
     Box::pin(async move {
         let id = stage(&repository, &request)?;
-        let reader = repository.grant::<Read>(&Resource::Repository).await?;
         let path = request.captures.get("path").to_owned();
         if path.is_empty() {
             let checks = Checks::of(&repository, &request.query)?;
-            return state(&reader, &id, checks).await;
+            return state(&repository, &id, checks).await;
         }
+        // Who may publish some packages only sees nothing of others.
+        let resource = package_of(&path).map_or(Resource::Repository, Resource::Package);
+        repository.grant::<Publish>(&resource).await?;
+        let reader = repository.grant::<Read>(&resource).await?;
         let missing = || Error::not_found(format!("{path:?} does not wait in the stage {id:?}"));
         match place(&path) {
             Place::Metadata { folder } => {
@@ -243,8 +246,13 @@ async fn metadata(reader: &Repository<Read>, id: &str, folder: &str) -> Result<O
 }
 
 /// What waits and what is wrong with it.
-async fn state(reader: &Repository<Read>, id: &str, checks: Checks) -> Result<Response> {
-    let stage = Stage::read(reader, id, "").await?.demand(id)?;
+async fn state(repository: &Repository<Publish>, id: &str, checks: Checks) -> Result<Response> {
+    let reader = repository.grant::<Read>(&Resource::Repository).await?;
+    let stage = Stage::read(&reader, id, "").await?.demand(id)?;
+    let packages: BTreeSet<String> = stage.files.iter().filter_map(|(path, _)| package_of(path)).collect();
+    for package in packages {
+        repository.grant::<Publish>(&Resource::Package(package)).await?;
+    }
     let problems = stage.problems(&stage.facts()?, checks);
     let files: Vec<Value> = stage
         .files
