@@ -12,6 +12,8 @@ mod generic_uploads;
 #[path = "../support/issuer.rs"]
 mod issuer;
 mod maven;
+mod maven_many;
+mod maven_staging;
 mod memory;
 mod npm_commands;
 mod npm_install;
