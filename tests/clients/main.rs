@@ -8,6 +8,7 @@
 mod direct_uploads;
 mod generic;
 mod generic_uploads;
+mod helm;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/issuer.rs"]
 mod issuer;

@@ -58,6 +58,7 @@ pub(crate) fn every_route(house: &House) -> Vec<Probe> {
                 let mut values = vec![
                     ("package", package),
                     ("project", "left-pad"),
+                    ("name", "left-pad"),
                     ("namespace", "left"),
                     ("spec", "left-pad@1.0.0"),
                     ("file", "left-pad-1.0.0.tgz"),

@@ -55,6 +55,17 @@ pub trait Format: Send + Sync + 'static {
         None
     }
 
+    /// The kind of the fragments, of all versions of all packages, that the index of [`crate::ALL_PACKAGES`] is made of: for formats whose
+    /// clients read one document about everything. Its records are then named by [`crate::listed`], and clients wait for the upstream's.
+    fn lists_versions(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Finds a file of [`UpstreamPath::Needs`] in that list: the document itself, which may be large, is then not read again.
+    fn locate_listed(&self, _path: &str, _records: &Records) -> Option<Located> {
+        None
+    }
+
     /// The package that a path belongs to: what name rules, ownership and policies look at. Formats without packages let
     /// the path stand for itself.
     fn package_of(&self, _path: &str) -> Option<String> {
@@ -262,6 +273,11 @@ pub trait Format: Send + Sync + 'static {
     /// The media type and body of an error in the words of this format's clients.
     fn render_error(&self, error: &Error) -> (&'static str, Bytes) {
         ("application/json", json!({ "error": error.message() }).to_string().into())
+    }
+
+    /// The same in the words of container clients, below `/v2/`.
+    fn render_registry_error(&self, error: &Error) -> (&'static str, Bytes) {
+        self.render_error(error)
     }
 
     /// Whether a client's browser may show a file of this type instead of saving it. What could run scripts must not be.

@@ -17,6 +17,7 @@ pub mod housekeeping;
 pub mod html;
 pub mod limit;
 pub mod listing;
+pub mod multipart;
 pub mod name;
 pub mod path;
 pub mod records;
@@ -39,10 +40,11 @@ pub use facade::{
 pub use format::{Format, Snippet};
 pub use housekeeping::{Held, HeldFile, Holding, Outdated, Waiting};
 pub use limit::{ChecksumReader, LimitedReader};
+pub use multipart::Multipart;
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{
     ALL_PACKAGES, Content, Document, Entry, File, Fragment, Index, Kind, Listing, ListingItem, ListingPage, PackageState, ReadSeek, Records, SearchItem,
-    SearchPage, Source, VersionRecord, VersionState,
+    SearchPage, Source, VersionRecord, VersionState, listed, split_listed,
 };
 pub use request::{BaseUrl, Query, Request, Response, ResponseBody};
 pub use route::{Action, Captures, Handler, Route, RouteTable};

@@ -5,6 +5,9 @@ use http::StatusCode;
 use serde_json::json;
 
 /// `GET …/_oci/ext/discover`.
-pub(crate) fn discover() -> Result<Response> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub fn discover() -> Result<Response> {
     Response::json(StatusCode::OK, &json!({ "extensions": [] }))
 }

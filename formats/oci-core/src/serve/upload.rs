@@ -8,15 +8,15 @@ use std::sync::Arc;
 use entrepot_kit::{
     Algorithm, Body, Error, Hasher, Mount, MountFrom, NewUpload, Publish, Repository, Request, Response, Result, StageSpec, Staged, Upload, Uploads,
 };
-use entrepot_oci_core::error::{BLOB_UPLOAD_INVALID, BLOB_UPLOAD_UNKNOWN, DIGEST_INVALID, RANGE_INVALID, SIZE_INVALID};
-use entrepot_oci_core::name::is_name;
-use entrepot_oci_core::{Digest, render_error};
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
 use http::{HeaderName, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{CONTENT_DIGEST, blob, image, new_image};
+use crate::error::{BLOB_UPLOAD_INVALID, BLOB_UPLOAD_UNKNOWN, DIGEST_INVALID, RANGE_INVALID, SIZE_INVALID};
 use crate::layout;
+use crate::name::is_name;
+use crate::{Digest, render_error};
 
 const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 /// Bytes that are read at once where a body must be hashed again.
@@ -29,7 +29,10 @@ struct Wanted {
 }
 
 /// `POST`: mounts what is here already, takes a whole blob, or begins an upload.
-pub(crate) async fn begin(repository: Repository<Publish>, request: Request) -> Result<Response> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn begin(repository: Repository<Publish>, request: Request) -> Result<Response> {
     let image = new_image(&request)?;
     if let Some(digest) = request.query.get("mount") {
         let digest = Digest::demand(digest)?;
@@ -86,14 +89,20 @@ async fn open(repository: &Repository<Publish>, base: &str, image: String, algor
 }
 
 /// `GET`: where an upload stands. It is a part of a publish: a client whose token only reads is told to ask for one that publishes.
-pub(crate) async fn status(repository: Repository<Publish>, request: Request) -> Result<Response> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn status(repository: Repository<Publish>, request: Request) -> Result<Response> {
     let image = image(&request)?;
     let upload = find(&repository, request.captures.get("upload"), &image).await?;
     Ok(standing(StatusCode::NO_CONTENT, &request.base.path, &image, &upload))
 }
 
 /// `PATCH`: the next bytes, wherever the upload stands or where `Content-Range` says.
-pub(crate) async fn patch(repository: Repository<Publish>, request: Request) -> Result<Response> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn patch(repository: Repository<Publish>, request: Request) -> Result<Response> {
     let image = image(&request)?;
     let upload = find(&repository, request.captures.get("upload"), &image).await?;
     match take(&repository, &request.base.path, &image, upload, range(&request)?, request.body).await? {
@@ -103,7 +112,10 @@ pub(crate) async fn patch(repository: Repository<Publish>, request: Request) -> 
 }
 
 /// `PUT`: the last bytes, if any are left, and the digest of them all.
-pub(crate) async fn end(repository: Repository<Publish>, request: Request) -> Result<Response> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn end(repository: Repository<Publish>, request: Request) -> Result<Response> {
     let image = image(&request)?;
     let digest = request
         .query
@@ -133,7 +145,10 @@ pub(crate) async fn end(repository: Repository<Publish>, request: Request) -> Re
 }
 
 /// `DELETE`: forgets an upload.
-pub(crate) async fn cancel(repository: Repository<Publish>, request: Request) -> Result<Response> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn cancel(repository: Repository<Publish>, request: Request) -> Result<Response> {
     let image = image(&request)?;
     let upload = find(&repository, request.captures.get("upload"), &image).await?;
     repository.uploads()?.cancel(&upload.id).await?;
@@ -214,7 +229,10 @@ fn out_of_order(base: &str, image: &str, upload: &Upload) -> Response {
 }
 
 /// Whether staged bytes have the digest that the client names. One by an algorithm that was not announced costs another read.
-pub(super) async fn check_digest(staged: &Arc<dyn Staged>, digest: &Digest) -> Result<()> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn check_digest(staged: &Arc<dyn Staged>, digest: &Digest) -> Result<()> {
     let algorithm = digest.algorithm();
     let actual = match Digest::among(staged.digests(), algorithm) {
         Some(actual) => Some(actual),
@@ -243,6 +261,7 @@ pub(super) async fn check_digest(staged: &Arc<dyn Staged>, digest: &Digest) -> R
 }
 
 /// The header of answers that name a digest.
-pub(super) fn with_digest(response: Response, digest: &Digest) -> Response {
+#[must_use]
+pub fn with_digest(response: Response, digest: &Digest) -> Response {
     response.with_header(CONTENT_DIGEST, &digest.to_string())
 }

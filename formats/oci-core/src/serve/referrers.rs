@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use entrepot_kit::path::encode_segment;
 use entrepot_kit::{Body, Error, Kind, Listing, ListingItem, Read, Repository, Request, Response, Result, Timestamp};
-use entrepot_oci_core::{Digest, media, referrer};
 use http::header::LINK;
 use http::{HeaderName, StatusCode};
 use serde_json::Value;
 
 use super::{image, page_size};
 use crate::layout;
+use crate::{Digest, media, referrer};
 
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 /// Most referrers of one answer.
@@ -21,7 +21,10 @@ const MOST_BYTES: usize = 3 << 20;
 const MOST_LOOKED_AT: usize = 20_000;
 
 /// `GET …/referrers/{digest}?artifactType=`. Always a list; of a subject that nobody knows an empty one.
-pub(crate) async fn list(repository: Repository<Read>, request: Request) -> Result<Response> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn list(repository: Repository<Read>, request: Request) -> Result<Response> {
     let image = image(&request)?;
     let subject = Digest::demand(request.captures.get("digest"))?.to_string();
     let wanted = request.query.get("artifactType").filter(|wanted| !wanted.is_empty());
@@ -132,7 +135,10 @@ async fn stored(repository: &Repository<Read>, folder: &str, last: &str, wanted:
 }
 
 /// What an upstream knows: by its referrers API, or under the tag of clients whose registry has none.
-pub(crate) async fn elsewhere(repository: &Repository<Read>, image: &str, subject: &str) -> Result<Vec<Value>> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn elsewhere(repository: &Repository<Read>, image: &str, subject: &str) -> Result<Vec<Value>> {
     let by_api = repository.entry(&format!("{image}/referrers/{subject}")).await?;
     let found = match by_api {
         Some(file) => Some(file),
@@ -142,7 +148,7 @@ pub(crate) async fn elsewhere(repository: &Repository<Read>, image: &str, subjec
         },
     };
     let Some(file) = found else { return Ok(Vec::new()) };
-    let body = Body::new(file.content.stream(None).await?, file.content.size()).collect(entrepot_oci_core::manifest::MAX_MANIFEST).await?;
+    let body = Body::new(file.content.stream(None).await?, file.content.size()).collect(crate::manifest::MAX_MANIFEST).await?;
     let index: Value = serde_json::from_slice(&body).map_err(|_| Error::bad_gateway("the upstream's list of referrers is not JSON"))?;
     Ok(index.get("manifests").and_then(Value::as_array).cloned().unwrap_or_default())
 }

@@ -2,23 +2,27 @@
 
 use entrepot_kit::{Birth, BlobSource};
 use entrepot_kit::{Change, Death, Delete, Error, File, Publish, Read, Repository, Request, Response, Result, Staged};
-use entrepot_oci_core::Digest;
-use entrepot_oci_core::error::BLOB_UNKNOWN;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::sync::Arc;
 
 use super::{CONTENT_DIGEST, image};
+use crate::Digest;
+use crate::error::BLOB_UNKNOWN;
 use crate::layout;
 
 /// The answer for a blob that is not in this image. Whether it is in another one does not count, and does not show.
-pub(super) fn no_blob(image: &str, digest: &str) -> Error {
+#[must_use]
+pub fn no_blob(image: &str, digest: &str) -> Error {
     let shown: String = digest.chars().take(200).collect();
     Error::not_found(format!("{image} has no blob {shown:?}")).with_code(BLOB_UNKNOWN)
 }
 
 /// `GET` and `HEAD` of a blob.
-pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Result<Response> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn get(repository: Repository<Read>, request: Request) -> Result<Response> {
     let image = image(&request)?;
     let digest = Digest::demand(request.captures.get("digest"))?;
     let found = repository.entry(&layout::blob(&image, &digest)).await?;
@@ -29,7 +33,10 @@ pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Resul
 }
 
 /// `DELETE`: from this image only.
-pub(crate) async fn delete(repository: Repository<Delete>, request: Request) -> Result<Response> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn delete(repository: Repository<Delete>, request: Request) -> Result<Response> {
     let image = image(&request)?;
     let digest = Digest::demand(request.captures.get("digest"))?;
     let path = layout::blob(&image, &digest);
@@ -41,7 +48,10 @@ pub(crate) async fn delete(repository: Repository<Delete>, request: Request) -> 
 }
 
 /// Puts staged bytes into an image.
-pub(super) async fn link(repository: &Repository<Publish>, image: &str, digest: &Digest, staged: Arc<dyn Staged>) -> Result<()> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub async fn link(repository: &Repository<Publish>, image: &str, digest: &Digest, staged: Arc<dyn Staged>) -> Result<()> {
     let birth = Birth::Entry {
         path: layout::blob(image, digest),
         package: Some(image.to_owned()),
@@ -54,7 +64,8 @@ pub(super) async fn link(repository: &Repository<Publish>, image: &str, digest: 
 }
 
 /// The answer to a blob that came in, whichever way.
-pub(super) fn created(request_base: &str, image: &str, digest: &Digest) -> Response {
+#[must_use]
+pub fn created(request_base: &str, image: &str, digest: &Digest) -> Response {
     let location = format!("{request_base}/{}", layout::blob(image, digest));
     let response = Response::empty(StatusCode::CREATED).with_header(http::header::LOCATION, &location);
     response.with_header(CONTENT_DIGEST, &digest.to_string())

@@ -1,8 +1,10 @@
 //! `multipart/form-data`, read as it arrives: parts in any order, nothing of a part held but its headers.
 
 use bytes::{Bytes, BytesMut};
-use entrepot_kit::{Body, Error, Result};
 use memchr::memmem::Finder;
+
+use crate::body::Body;
+use crate::error::{Error, Result};
 
 /// Longest headers of a part, together.
 const LONGEST_HEADERS: usize = 16 << 10;
@@ -11,11 +13,11 @@ const MOST_PARTS: usize = 10_000;
 
 /// What a part says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Part {
+pub struct Part {
     /// The name of the field.
-    pub(crate) name: String,
+    pub name: String,
     /// The name of the file, where there is one.
-    pub(crate) filename: Option<String>,
+    pub filename: Option<String>,
 }
 
 /// Where the reader is.
@@ -32,7 +34,7 @@ enum State {
 }
 
 /// A reader of parts.
-pub(crate) struct Multipart {
+pub struct Multipart {
     body: Body,
     /// A line end and the boundary, as it separates parts.
     delimiter: Finder<'static>,
@@ -46,11 +48,11 @@ impl Multipart {
     ///
     /// # Errors
     /// 400 when it is no form with a boundary.
-    pub(crate) fn new(content_type: Option<&str>, body: Body) -> Result<Self> {
+    pub fn new(content_type: Option<&str>, body: Body) -> Result<Self> {
         let content_type = content_type.unwrap_or_default();
         let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
         if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
-            return Err(Error::bad_request("an upload is a form: send multipart/form-data, as twine and uv do"));
+            return Err(Error::bad_request("an upload is a form: send multipart/form-data"));
         }
         let boundary = parameter(parameters, "boundary").filter(|boundary| (1..=200).contains(&boundary.len()));
         let boundary = boundary.ok_or_else(|| Error::bad_request("the form's Content-Type has no boundary"))?;
@@ -73,7 +75,7 @@ impl Multipart {
     ///
     /// # Errors
     /// 400 for what is no form; what broke the transfer.
-    pub(crate) async fn next(&mut self) -> Result<Option<Part>> {
+    pub async fn next(&mut self) -> Result<Option<Part>> {
         while matches!(self.state, State::Preamble | State::Data) {
             self.chunk().await?;
         }
@@ -119,7 +121,7 @@ impl Multipart {
     ///
     /// # Errors
     /// 400 when the form ends within it; what broke the transfer.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         let needle = self.delimiter.needle().len();
         while matches!(self.state, State::Preamble | State::Data) {
             if let Some(end) = self.delimiter.find(&self.buffer) {
@@ -142,7 +144,7 @@ impl Multipart {
     ///
     /// # Errors
     /// 400 when it is longer than `limit`, and those of [`Self::chunk`].
-    pub(crate) async fn text(&mut self, limit: usize) -> Result<String> {
+    pub async fn text(&mut self, limit: usize) -> Result<String> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await? {
             if bytes.len() + chunk.len() > limit {
@@ -192,8 +194,8 @@ fn parameter(text: &str, wanted: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{Multipart, parameter};
+    use crate::body::Body;
     use bytes::Bytes;
-    use entrepot_kit::Body;
     use proptest::prelude::*;
 
     type Parts = Vec<(String, Option<String>, Vec<u8>)>;
@@ -213,7 +215,7 @@ mod tests {
             }
             Ok(parts)
         });
-        outcome.map_err(|error: entrepot_kit::Error| error.status().as_u16())
+        outcome.map_err(|error: crate::Error| error.status().as_u16())
     }
 
     fn write(parts: &Parts) -> Vec<u8> {

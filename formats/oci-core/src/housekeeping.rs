@@ -2,17 +2,18 @@
 
 use bytes::Bytes;
 use entrepot_kit::{Error, Holding, Result};
-use entrepot_oci_core::{Digest, Manifest, ManifestKind};
 
 use crate::layout;
+use crate::{Digest, Manifest, ManifestKind};
 
 /// The days after which manifests go that have no tag and are in no index.
-pub(crate) const UNHELD_DAYS: u32 = 30;
+pub const UNHELD_DAYS: u32 = 30;
 /// What clients of registries without a referrers API put behind the digest of a subject in the tags of what refers to it.
 const TAG_ENDINGS: [&str; 3] = ["sig", "att", "sbom"];
 
 /// How a path of an image is held.
-pub(crate) fn holding(image: &str, path: &str) -> Holding {
+#[must_use]
+pub fn holding(image: &str, path: &str) -> Holding {
     let Some(rest) = path.strip_prefix(image).and_then(|rest| rest.strip_prefix('/')) else { return Holding::Itself };
     let parts: Vec<&str> = rest.split('/').collect();
     match *parts.as_slice() {
@@ -25,7 +26,8 @@ pub(crate) fn holding(image: &str, path: &str) -> Holding {
 }
 
 /// The manifest that a tag is about, as `sha256-<hex>.sig` is about `sha256:<hex>`.
-pub(crate) fn attached_to(image: &str, tag: &str) -> Option<String> {
+#[must_use]
+pub fn attached_to(image: &str, tag: &str) -> Option<String> {
     let (algorithm, rest) = tag.split_once('-')?;
     let (hex, ending) = rest.split_once('.').map_or((rest, None), |(hex, ending)| (hex, Some(ending)));
     let digest = Digest::parse(&format!("{algorithm}:{hex}")).filter(|digest| digest.as_sha256().is_some())?;
@@ -33,7 +35,10 @@ pub(crate) fn attached_to(image: &str, tag: &str) -> Option<String> {
 }
 
 /// The blobs that a manifest needs.
-pub(crate) fn parts(path: &str, content_type: Option<&str>, document: &Bytes) -> Result<Vec<String>> {
+///
+/// # Errors
+/// Those of the protocol, and failures of the store.
+pub fn parts(path: &str, content_type: Option<&str>, document: &Bytes) -> Result<Vec<String>> {
     let image = layout::image_of(path).ok_or_else(|| Error::internal(format!("{path:?} is not the path of a manifest")))?;
     let manifest = Manifest::parse(document, content_type, &[])?;
     if manifest.kind == ManifestKind::Schema1 {

@@ -1,47 +1,55 @@
 //! Where things lie in a repository. The paths of blobs and manifests are those of the protocol, so that a proxy's are its upstream's.
 
-use entrepot_oci_core::Digest;
+use crate::Digest;
 
 /// The folder of an image's manifests and tags.
-pub(crate) fn manifests(image: &str) -> String {
+#[must_use]
+pub fn manifests(image: &str) -> String {
     format!("{image}/manifests/")
 }
 
 /// A manifest, by digest or tag.
-pub(crate) fn manifest(image: &str, reference: &str) -> String {
+#[must_use]
+pub fn manifest(image: &str, reference: &str) -> String {
     format!("{image}/manifests/{reference}")
 }
 
 /// A blob.
-pub(crate) fn blob(image: &str, digest: &Digest) -> String {
+#[must_use]
+pub fn blob(image: &str, digest: &Digest) -> String {
     format!("{image}/blobs/{digest}")
 }
 
 /// The folder of what refers to a manifest.
-pub(crate) fn referrers(image: &str, subject: &str) -> String {
+#[must_use]
+pub fn referrers(image: &str, subject: &str) -> String {
     format!("{image}/referrers/{subject}/")
 }
 
 /// What leads from a subject, a child or a signed manifest to the manifests that say so: each dies with these.
-pub(crate) const BACK_REFERENCES: [&str; 3] = ["referrers", "parents", "signed"];
+pub const BACK_REFERENCES: [&str; 3] = ["referrers", "parents", "signed"];
 
 /// The mark of an index that names `child`.
-pub(crate) fn parent(image: &str, child: &str, index: &Digest) -> String {
+#[must_use]
+pub fn parent(image: &str, child: &str, index: &Digest) -> String {
     format!("{image}/parents/{child}/{index}")
 }
 
 /// The folder of the indexes that name `child`.
-pub(crate) fn parents(image: &str, child: &str) -> String {
+#[must_use]
+pub fn parents(image: &str, child: &str) -> String {
     format!("{image}/parents/{child}/")
 }
 
 /// The mark of a key that vouches for `subject`.
-pub(crate) fn verdict(image: &str, subject: &str, key: &str) -> String {
+#[must_use]
+pub fn verdict(image: &str, subject: &str, key: &str) -> String {
     format!("{image}/signed/{subject}/{key}")
 }
 
 /// The image that a path belongs to. Names may hold the words of the protocol, so paths are read from the right.
-pub(crate) fn image_of(path: &str) -> Option<&str> {
+#[must_use]
+pub fn image_of(path: &str) -> Option<&str> {
     let (before, last) = path.rsplit_once('/')?;
     let (image, folder) = before.rsplit_once('/')?;
     if matches!(folder, "manifests" | "blobs") || (folder == "referrers" && last.contains(':')) || (folder == "tags" && last == "list") {
