@@ -161,8 +161,11 @@ async fn send_file(
     let content_type = set.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let content_type = content_type.or_else(|| file.entry.content_type.clone()).unwrap_or_else(|| String::from("application/octet-stream"));
     // The storage answers with the file's type and disposition, and with nothing else that the format said.
-    let is_plain = ![http::header::CONTENT_ENCODING, http::header::CONTENT_DISPOSITION].iter().any(|name| set.contains_key(name));
-    let disposition = disposition(&file, &content_type, format);
+    let is_plain =
+        ![http::header::CONTENT_ENCODING, http::header::CONTENT_DISPOSITION, http::header::CONTENT_SECURITY_POLICY].iter().any(|name| set.contains_key(name));
+    // What a format shows in a sandbox of its own need not be saved.
+    let is_sandboxed = set.get(http::header::CONTENT_SECURITY_POLICY).is_some_and(|policy| policy.as_bytes().starts_with(b"sandbox;"));
+    let disposition = if is_sandboxed { None } else { disposition(&file, &content_type, format) };
     if is_plain && asked.may_redirect() {
         let headers = DirectHeaders { content_type: content_type.clone(), disposition: disposition.clone(), cache_control };
         if let Some(url) = file.content.direct_url(headers).await? {

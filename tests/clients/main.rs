@@ -13,6 +13,8 @@ mod helm;
 #[path = "../support/issuer.rs"]
 mod issuer;
 mod maven;
+mod maven_many;
+mod maven_staging;
 mod memory;
 mod npm_commands;
 mod npm_install;

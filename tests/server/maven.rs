@@ -1,10 +1,16 @@
 //! Maven's repositories as Maven, Gradle and their like use them.
 #![cfg(test)]
 
+mod bundles;
 mod deploys;
 mod files;
+mod housekeeping;
+mod jars;
+mod later;
 mod metadata;
 mod proxy;
+mod sealing;
+mod staging;
 
 use entrepot_format_maven::metadata::Metadata;
 use entrepot_format_maven::testing::{jar, path, pom};

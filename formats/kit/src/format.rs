@@ -8,10 +8,11 @@ use serde_json::json;
 
 use crate::digest::Algorithm;
 use crate::error::{Error, Result};
-use crate::housekeeping::Holding;
+use crate::housekeeping::{Held, Holding, Outdated, Waiting};
 use crate::records::{Fragment, ReadSeek, Records};
 use crate::request::BaseUrl;
 use crate::route::RouteTable;
+use crate::time::Timestamp;
 use crate::upstream::{CheckedDocument, Located, Need, Sidecar, UpstreamIndex, UpstreamPath};
 
 /// How a person points a client at a repository: a title and the lines to paste.
@@ -235,6 +236,33 @@ pub trait Format: Send + Sync + 'static {
     /// The days after which documents go that nothing holds, where a repository's `retention` does not say.
     fn unheld_days(&self) -> Option<u32> {
         None
+    }
+
+    /// Folders of the format's own with what waits for something that may never come. Housekeeping ends it after its time, whatever the rules
+    /// of a repository say.
+    fn waiting(&self) -> &'static [Waiting] {
+        &[]
+    }
+
+    /// Whether the format's own settings let anything go ([`Self::outdated`]).
+    fn tidies(&self, _settings: &serde_json::Value) -> bool {
+        false
+    }
+
+    /// What of a hosted package goes by the format's own settings, besides the versions that retention lets go.
+    ///
+    /// # Errors
+    /// 400 for settings that cannot be read.
+    fn outdated(&self, _settings: &serde_json::Value, _held: &Held<'_>, _now: Timestamp) -> Result<Outdated> {
+        Ok(Outdated::default())
+    }
+
+    /// The document of a version without files that go; `None` where it stays as it is.
+    ///
+    /// # Errors
+    /// 500 for a damaged document.
+    fn version_without(&self, _document: &str, _gone: &[String]) -> Result<Option<String>> {
+        Ok(None)
     }
 
     /// Whether it counts as a use of a path that its file was sent.

@@ -5,6 +5,7 @@
 //! read. It has no clock, no file system and no network; whoever runs it supplies those through [`Facade`].
 
 pub mod accounts;
+pub mod archive;
 pub mod body;
 pub mod change;
 pub mod conformance;
@@ -37,7 +38,7 @@ pub use facade::{
     StageSpec, Staged, Staging, UpstreamAnswer, VerificationKey,
 };
 pub use format::{Format, Snippet};
-pub use housekeeping::Holding;
+pub use housekeeping::{Held, HeldFile, Holding, Outdated, Waiting};
 pub use limit::{ChecksumReader, LimitedReader};
 pub use multipart::Multipart;
 pub use name::{Address, RepositoryName, SystemName};

@@ -8,15 +8,23 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, Records, Result, RouteTable, Sidecar, Snippet, UpstreamIndex, UpstreamPath};
+use entrepot_kit::{
+    Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, Held, Outdated, Records, Result, RouteTable, Sidecar, Snippet, Timestamp, UpstreamIndex,
+    UpstreamPath, Waiting,
+};
 
+mod archetype;
 pub mod checksum;
 pub mod coordinates;
 pub mod document;
+mod facts;
 mod handler;
+mod housekeeping;
 pub mod index;
 pub mod metadata;
 mod plugin;
+mod pom;
+mod release;
 mod route;
 mod settings;
 pub mod testing;
@@ -85,6 +93,22 @@ impl Format for Maven {
 
     fn reuses_versions(&self) -> bool {
         true
+    }
+
+    fn waiting(&self) -> &'static [Waiting] {
+        &housekeeping::WAITING
+    }
+
+    fn tidies(&self, settings: &serde_json::Value) -> bool {
+        settings::SnapshotRules::read(settings).is_ok_and(|rules| rules.is_needed())
+    }
+
+    fn outdated(&self, settings: &serde_json::Value, held: &Held<'_>, now: Timestamp) -> Result<Outdated> {
+        housekeeping::outdated(settings, held, now)
+    }
+
+    fn version_without(&self, document: &str, gone: &[String]) -> Result<Option<String>> {
+        housekeeping::without(document, gone)
     }
 
     fn render_error(&self, error: &Error) -> (&'static str, Bytes) {

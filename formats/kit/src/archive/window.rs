@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use entrepot_kit::ReadSeek;
+use crate::records::ReadSeek;
 
 const SIZE: usize = 64 * 1024;
 

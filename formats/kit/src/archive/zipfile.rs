@@ -2,7 +2,6 @@
 
 use std::io::{self, Read, Seek as _, SeekFrom};
 
-use entrepot_kit::{ChecksumReader, Error, ReadSeek, Result};
 use flate2::read::DeflateDecoder;
 use zip::CompressionMethod;
 use zip::read::Config;
@@ -10,6 +9,10 @@ use zip::unstable::read::ZipIterable;
 
 use super::window::Window;
 use super::{MOST_MEMBERS, Member, Place, broken};
+use crate::error::{Error, Result};
+use crate::limit::ChecksumReader;
+use crate::path::check_segments;
+use crate::records::ReadSeek;
 
 /// The fixed part of a local header, and where its two lengths stand.
 const LOCAL_HEADER: usize = 30;
@@ -59,7 +62,7 @@ pub(super) fn walk(reader: Box<dyn ReadSeek>, visit: &mut dyn FnMut(Member) -> R
 fn visit_folder(path: &str, visit: &mut dyn FnMut(Member) -> Result<()>) -> Result<()> {
     let name = path.trim_end_matches('/');
     let named = name.strip_prefix("./").unwrap_or(name);
-    if named.is_empty() || named == "." || entrepot_kit::path::check_segments(named).is_ok() {
+    if named.is_empty() || named == "." || check_segments(named).is_ok() {
         return Ok(());
     }
     visit(Member { path: path.to_owned(), size: 0, place: Place::Refused("a folder") })

@@ -2,13 +2,14 @@
 
 use std::io::{Cursor, Read as _, Write as _};
 
-use entrepot_kit::{Error, ReadSeek};
 use flate2::write::GzEncoder;
 use http::StatusCode;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::{Inside, Kind, Member, Place, find, open, split, walk};
+use crate::error::Error;
+use crate::records::ReadSeek;
 
 fn reader(bytes: &[u8]) -> Box<dyn ReadSeek> {
     Box::new(Cursor::new(bytes.to_vec()))

@@ -2,12 +2,15 @@
 
 use std::io::{self, Read};
 
-use entrepot_kit::{Error, LimitedReader, ReadSeek, Result};
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType, PaxExtensions};
 
 use super::window::Window;
 use super::{Member, Place, broken};
+use crate::error::{Error, Result};
+use crate::limit::LimitedReader;
+use crate::path::check_segments;
+use crate::records::ReadSeek;
 
 /// Most bytes that a packed archive may unpack to: some, and a factor that real ones stay below.
 const ALWAYS_ALLOWED: u64 = 64 << 20;
@@ -61,7 +64,7 @@ pub(super) fn walk(reader: impl Read, limit: u64, visit: &mut dyn FnMut(Member) 
         if kind == EntryType::Directory || (kind.is_file() && path.ends_with('/')) {
             let name = path.trim_end_matches('/');
             let named = name.strip_prefix("./").unwrap_or(name);
-            if named.is_empty() || named == "." || entrepot_kit::path::check_segments(named).is_ok() {
+            if named.is_empty() || named == "." || check_segments(named).is_ok() {
                 continue;
             }
         }

@@ -6,10 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entrepot_kit::{ByteStream, Content, Digests, Entry, File, ReadSeek, Result, Sha256Digest};
 use futures::stream;
 
 use super::broken;
+use crate::blocking;
+use crate::body::ByteStream;
+use crate::digest::{Digests, Sha256Digest};
+use crate::error::Result;
+use crate::records::{Content, Entry, File, ReadSeek};
 
 /// Bytes that are unpacked per hop to where blocking is allowed.
 const CHUNK: usize = 256 * 1024;
@@ -50,10 +54,11 @@ pub(super) fn held(file: File, inner: &str, bytes: Vec<u8>, content_type: &str) 
     File { entry, content: Arc::new(Held(bytes.into())), source: file.source, mutable: file.mutable }
 }
 
-/// Unpacks as fast as the client reads: between two chunks nothing waits on a thread.
-pub(super) fn streamed(reader: Box<dyn Read + Send>) -> ByteStream {
+/// What a reader gives as a stream: it unpacks as fast as the client reads: between two chunks nothing waits on a thread.
+#[must_use]
+pub fn streamed(reader: Box<dyn Read + Send>) -> ByteStream {
     Box::pin(stream::try_unfold(reader, |mut reader| async move {
-        let (chunk, reader) = entrepot_kit::blocking(move || {
+        let (chunk, reader) = blocking(move || {
             let mut chunk = Vec::with_capacity(CHUNK);
             reader.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).map_err(|error| broken(&error))?;
             Ok((chunk, reader))
