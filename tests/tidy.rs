@@ -44,7 +44,7 @@ fn imports(package: &Value) -> BTreeSet<String> {
 
 #[test]
 fn formats_import_the_kit_and_parsing_libraries_only() {
-    const PARSING: [&str; 21] = [
+    const PARSING: [&str; 22] = [
         "async-trait",
         "base64",
         "blake2",
@@ -66,6 +66,7 @@ fn formats_import_the_kit_and_parsing_libraries_only() {
         "zip",
         "quick-xml",
         "serde-saphyr",
+        "sha2",
     ];
     const OCI_CORE: &str = "entrepot-oci-core";
     let metadata = metadata();

@@ -1,8 +1,10 @@
 //! The same charts as container clients see them, whichever way they came.
 
+use std::collections::BTreeMap;
+
 use entrepot_format_helm::artifact::{ARCHIVE, CONFIG, PROVENANCE};
 use entrepot_format_helm::testing::{chart, prov};
-use entrepot_kit::Sha256Digest;
+use entrepot_kit::{Address, Kind, Sha256Digest};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -171,4 +173,25 @@ async fn only_charts_and_what_refers_to_them_are_pushed() {
     assert_eq!(put_manifest(&house, &format!("web/manifests/{tag}"), &old).await.status, StatusCode::CREATED);
     assert_eq!(versions(&index(&house).await, "web"), ["1.0.0"], "the tags of signatures are no charts");
     assert_eq!(registry(&house, &format!("web/manifests/{tag}")).await.text(), old);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_of_its_own_has_both_views() {
+    let house = House::start_with(|options| {
+        options.http.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+        let address = Address::parse("alpha/helm").expect("an address");
+        options.http.hosts = BTreeMap::from([(String::from("charts.example"), address)]);
+    })
+    .await;
+    house.repository("alpha/helm", "helm", Kind::Hosted, true, json!({})).await;
+    let at = |call: Call| call.with("X-Forwarded-Host", "charts.example");
+    let bytes = chart("web", "1.0.0", "x");
+    let upload = Call::post("/api/charts", bytes.clone());
+    saved(&house.call_as(OWNER, at(upload)).await);
+    let index = house.call(at(Call::get("/index.yaml"))).await.json();
+    assert_eq!((versions(&index, "web"), &index["serverInfo"]["contextPath"]), (vec![String::from("1.0.0")], &json!("")));
+    assert_eq!(house.call(at(Call::get("/charts/web/web-1.0.0.tgz"))).await.body, bytes);
+    let tags = house.call(at(Call::get("/v2/web/tags/list"))).await;
+    assert_eq!(tags.json(), json!({ "name": "web", "tags": ["1.0.0"] }));
+    assert_eq!(house.call(at(Call::get(format!("/v2/web/blobs/{}", digest(&bytes))))).await.body, bytes);
 }
