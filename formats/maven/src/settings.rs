@@ -8,10 +8,14 @@ pub(crate) const VERSIONS: &str = "versions";
 /// Whether other bytes may take the place of a release's file. The same bytes may always be sent again.
 pub(crate) const REDEPLOY: &str = "redeploy";
 
-/// The names of all settings.
-pub(crate) const NAMES: [&str; 2] = [VERSIONS, REDEPLOY];
+/// Whether a proxy asks its upstream only for what that says it can have (`.meta/prefixes.txt`).
+pub(crate) const UPSTREAM_PREFIXES: &str = "upstream_prefixes";
 
-const CHOICES: [(&str, &[&str]); 2] = [(VERSIONS, &["mixed", "releases", "snapshots"]), (REDEPLOY, &["deny", "allow"])];
+/// The names of all settings.
+pub(crate) const NAMES: [&str; 3] = [VERSIONS, REDEPLOY, UPSTREAM_PREFIXES];
+
+const CHOICES: [(&str, &[&str]); 3] =
+    [(VERSIONS, &["mixed", "releases", "snapshots"]), (REDEPLOY, &["deny", "allow"]), (UPSTREAM_PREFIXES, &["use", "ignore"])];
 
 /// Checks the settings.
 pub(crate) fn check(settings: &Value) -> Result<()> {
@@ -47,6 +51,11 @@ pub(crate) fn check_version<A: Access>(repository: &Repository<A>, version: &str
 /// Whether files of releases may be replaced.
 pub(crate) fn replaces<A: Access>(repository: &Repository<A>) -> bool {
     repository.setting::<String>(REDEPLOY).as_deref() == Some("allow")
+}
+
+/// Whether what an upstream says of its paths counts.
+pub(crate) fn uses_prefixes(settings: &Value) -> bool {
+    settings.get(UPSTREAM_PREFIXES).and_then(Value::as_str) != Some("ignore")
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 
 mod builds;
 mod deploys;
+mod gradle;
+mod ivy;
 mod versions;
 
 use std::path::PathBuf;
 
 use crate::support::clients::Home;
-use crate::support::maven::{default_repository, settings, write};
+use crate::support::maven::{default_repository, release, settings, write};
 use crate::support::{self, TestServer};
 
 /// A hosted, a proxy and a group repository of Maven.
@@ -25,4 +27,14 @@ async fn settings_file(server: &TestServer, home: &Home, url: &str) -> PathBuf {
     let file = home.path().join("settings.xml");
     write(&file, &settings(url, &crate::token(server).await));
     file
+}
+
+/// Deploys the release of the fixtures' project, which a real Maven built.
+async fn deploy_release(server: &TestServer) {
+    let release = release();
+    assert!(release.iter().any(|(name, _)| name.ends_with("/lib-1.0.jar")), "tests/run builds it");
+    let admin = server.admin();
+    for (name, bytes) in release {
+        admin.put(&format!("/main/maven/{name}"), bytes).await.is(201);
+    }
 }
