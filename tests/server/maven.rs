@@ -4,7 +4,9 @@
 mod deploys;
 mod files;
 mod metadata;
+mod modules;
 mod proxy;
+mod upstreams;
 
 use entrepot_format_maven::metadata::Metadata;
 use entrepot_format_maven::testing::{jar, path, pom};

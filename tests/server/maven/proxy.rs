@@ -46,7 +46,7 @@ impl Mirror {
     }
 }
 
-fn versions(artifact: &str, versions: &[&str]) -> Reply {
+pub(super) fn versions(artifact: &str, versions: &[&str]) -> Reply {
     let versions = versions.iter().map(|version| (*version).to_owned()).collect();
     let document = Metadata {
         group: String::from("com.acme"),
@@ -58,7 +58,7 @@ fn versions(artifact: &str, versions: &[&str]) -> Reply {
     Reply::bytes(document.render())
 }
 
-fn listed(reply: &raw::Reply) -> Vec<String> {
+pub(super) fn listed(reply: &raw::Reply) -> Vec<String> {
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     Metadata::parse(&reply.body).expect("metadata").versions
 }
