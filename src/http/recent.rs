@@ -4,7 +4,7 @@
 //! for one second. Only on one machine: there this process sees each change before its author is answered, while a replica has to ask the
 //! database, which is most of what a question costs. Each request thread has answers of its own, so that none waits for another.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -21,6 +21,7 @@ use entrepot_kit::{Kind, ResponseBody, Source, Timestamp};
 use foldhash::fast::RandomState;
 
 use crate::http::observe::Told;
+use crate::http::sending::{self, FilePart};
 use crate::registry::{Engine, Repo, Table, Use};
 
 /// How long an answer counts, in milliseconds. What ends by the clock (tokens, times of policies) may so last this much longer.
@@ -31,6 +32,8 @@ const MOST: usize = 1024;
 const MOST_BYTES: usize = 4 << 20;
 /// Largest body.
 const LARGEST: usize = 1 << 20;
+/// Most bodies that are files, each of which is an open one.
+const MOST_FILES: usize = 16;
 /// Most headers of a question.
 const MOST_HEADERS: usize = 24;
 /// Headers that no answer depends on: they differ between programs and tell requests apart.
@@ -53,6 +56,8 @@ struct Recent {
     began: Timestamp,
     answers: HashMap<Box<[u8]>, Rc<Given>, RandomState>,
     bytes: usize,
+    /// Bodies that may still become files.
+    files: usize,
     /// The question in hand.
     question: Vec<u8>,
 }
@@ -107,6 +112,8 @@ pub(crate) struct Given {
     headers: HeaderMap,
     /// `None` for an answer that has none, not even an empty one.
     body: Option<Bytes>,
+    /// The body for the kernel to send, made when it is given again.
+    part: OnceCell<Option<FilePart>>,
     again: Again,
     /// What the log says of it.
     pub(crate) told: Rc<RefCell<Told>>,
@@ -126,8 +133,20 @@ impl Given {
         }
         let mut response = HttpResponse::with_body(self.status, boxed(self.body.clone()));
         *response.headers_mut() = self.headers.clone();
+        if let Some(part) = self.part.get_or_init(|| self.body.as_deref().and_then(in_memory)) {
+            response.extensions_mut().insert(part.clone());
+        }
         response
     }
+}
+
+/// A large body as a file in memory, of which a thread has a few.
+fn in_memory(body: &[u8]) -> Option<FilePart> {
+    if (body.len() as u64) < sending::SMALLEST {
+        return None;
+    }
+    let free = RECENT.with_borrow_mut(|recent| recent.files.checked_sub(1).inspect(|left| recent.files = *left));
+    free.and_then(|_| FilePart::in_memory(body).ok())
 }
 
 fn boxed(body: Option<Bytes>) -> BoxBody {
@@ -158,6 +177,7 @@ pub(crate) fn ask(request: &ServiceRequest, engine: &Engine) -> Asked {
             recent.began = now;
             recent.answers.clear();
             recent.bytes = 0;
+            recent.files = MOST_FILES;
         }
         if !write(request, &mut recent.question) {
             return Asked::Other;
@@ -231,7 +251,15 @@ pub(crate) fn keep(
     };
     let length = body.as_ref().map_or(0, Bytes::len);
     if length <= LARGEST {
-        let given = Given { status: response.status(), headers: response.headers().clone(), body: body.clone(), again, told: Rc::clone(told), remote };
+        let given = Given {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: body.clone(),
+            part: OnceCell::new(),
+            again,
+            told: Rc::clone(told),
+            remote,
+        };
         RECENT.with_borrow_mut(|recent| {
             let bytes = recent.bytes + question.0.len() + length;
             if recent.answers.len() < MOST && bytes <= MOST_BYTES {
