@@ -149,3 +149,38 @@ fn kept(head: &str, without: &str) -> String {
     let is_seen = |line: &&str| without.is_empty() || !line.to_ascii_lowercase().starts_with(without);
     head.split_inclusive("\r\n").filter(is_seen).collect()
 }
+
+/// What a test relies on must hold here first.
+mod self_test {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::{Forwarder, Passed};
+
+    fn ask(forwarder: &Forwarder, request: &str) -> String {
+        let mut stream = TcpStream::connect(forwarder.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn requests_are_counted_headers_taken_and_answers_lost() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in server.incoming().flatten() {
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX-Sum: 1\r\nContent-Length: 2\r\n\r\nhi").unwrap();
+            }
+        });
+        let forwarder = Forwarder::without(&address.to_string(), "x-sum");
+        forwarder.lose("/b");
+        assert_eq!(ask(&forwarder, "PUT /a HTTP/1.1\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        assert_eq!(ask(&forwarder, "PUT /b HTTP/1.1\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+        assert!(ask(&forwarder, "PUT /b HTTP/1.1\r\n\r\n").ends_with("hi"));
+        let passed = |target: &str| Passed { method: String::from("PUT"), target: target.to_owned(), status: 200 };
+        assert_eq!(forwarder.passed(), [passed("/a"), passed("/b")]);
+    }
+}

@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use super::job::{Job, What};
 use super::{PATIENCE, PATIENCE_WITH_COPY};
 use crate::access::without_tokens;
-use crate::registry::cache::Missing;
 use crate::registry::facade::Known;
 use crate::registry::fill::{Head, Progress};
 use crate::registry::{Engine, Repo};
@@ -154,8 +153,7 @@ impl Engine {
         if job.changes() {
             self.note_upstream(repo, answered).await?;
         } else {
-            let index = self.index_digest(repo, job).await?;
-            self.cache.missing.insert((repo.id(), job.path.clone()), Missing { at: self.now(), index });
+            self.note_missing(repo, job).await?;
         }
         Ok(Progress::Missing)
     }

@@ -20,9 +20,16 @@ fn is_within(at: Timestamp, now: Timestamp, seconds: u32) -> bool {
 
 impl Engine {
     /// What is kept as the index of the package that a job is of.
-    pub(super) async fn index_digest(&self, repo: &Repo, job: &Job) -> Result<Option<Sha256Digest>> {
+    async fn index_digest(&self, repo: &Repo, job: &Job) -> Result<Option<Sha256Digest>> {
         let Some(package) = &job.package else { return Ok(None) };
         Ok(self.stored(repo, &index_path(package), None).await?.and_then(|stored| stored.entry.digest))
+    }
+
+    /// Remembers that the upstream has no such file, of those that never change.
+    pub(super) async fn note_missing(&self, repo: &Repo, job: &Job) -> Result<()> {
+        let index = self.index_digest(repo, job).await?;
+        self.cache.missing.insert((repo.id(), job.path.clone()), Missing { at: self.now(), index });
+        Ok(())
     }
 }
 

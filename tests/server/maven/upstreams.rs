@@ -7,8 +7,8 @@ use entrepot_kit::Kind;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::proxy::{listed, versions};
 use super::filled;
+use super::proxy::{listed, versions};
 use crate::house::House;
 use crate::raw::{self, Call};
 use crate::upstream::{Reply, ScriptedUpstream};
