@@ -6,6 +6,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::fs::File;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,10 +57,18 @@ struct Recent {
     began: Timestamp,
     answers: HashMap<Box<[u8]>, Rc<Given>, RandomState>,
     bytes: usize,
-    /// Bodies that may still become files.
-    files: usize,
+    /// Large bodies that are files too.
+    files: Vec<Held>,
     /// The question in hand.
     question: Vec<u8>,
+}
+
+/// A body in memory, by its place there, and the same bytes as a file once that is made.
+struct Held {
+    body: Bytes,
+    file: Rc<OnceCell<Arc<File>>>,
+    /// Since the window began.
+    is_used: bool,
 }
 
 /// What an answer was made of.
@@ -112,8 +121,6 @@ pub(crate) struct Given {
     headers: HeaderMap,
     /// `None` for an answer that has none, not even an empty one.
     body: Option<Bytes>,
-    /// The body for the kernel to send, made when it is given again.
-    part: OnceCell<Option<FilePart>>,
     again: Again,
     /// What the log says of it.
     pub(crate) told: Rc<RefCell<Told>>,
@@ -133,20 +140,37 @@ impl Given {
         }
         let mut response = HttpResponse::with_body(self.status, boxed(self.body.clone()));
         *response.headers_mut() = self.headers.clone();
-        if let Some(part) = self.part.get_or_init(|| self.body.as_deref().and_then(in_memory)) {
-            response.extensions_mut().insert(part.clone());
+        if let Some(part) = self.body.as_ref().and_then(|body| part(engine, body)) {
+            response.extensions_mut().insert(part);
         }
         response
     }
 }
 
-/// A large body as a file in memory, of which a thread has a few.
-fn in_memory(body: &[u8]) -> Option<FilePart> {
-    if (body.len() as u64) < sending::SMALLEST {
+/// A large body as a file that the kernel can send, if there is one by now. A thread has a few.
+fn part(engine: &Engine, body: &Bytes) -> Option<FilePart> {
+    let length = body.len() as u64;
+    if length < sending::SMALLEST {
         return None;
     }
-    let free = RECENT.with_borrow_mut(|recent| recent.files.checked_sub(1).inspect(|left| recent.files = *left));
-    free.and_then(|_| FilePart::in_memory(body).ok())
+    RECENT.with_borrow_mut(|recent| {
+        if let Some(held) = recent.files.iter_mut().find(|held| held.body.as_ptr() == body.as_ptr() && held.body.len() == body.len()) {
+            let is_hot = std::mem::replace(&mut held.is_used, true);
+            return held.file.get().map(|file| if is_hot { FilePart::hot(Arc::clone(file), 0..length) } else { FilePart::new(Arc::clone(file), 0..length) });
+        }
+        if recent.files.len() < MOST_FILES {
+            let file = Rc::default();
+            recent.files.push(Held { body: body.clone(), file: Rc::clone(&file), is_used: true });
+            let (blobs, body) = (Arc::clone(&engine.blobs), body.clone());
+            // Where no file can be made now, the bytes are sent as ever.
+            actix_web::rt::spawn(async move {
+                if let Ok(Some(made)) = blobs.nameless(body).await {
+                    let _ = file.set(made);
+                }
+            });
+        }
+        None
+    })
 }
 
 fn boxed(body: Option<Bytes>) -> BoxBody {
@@ -177,7 +201,7 @@ pub(crate) fn ask(request: &ServiceRequest, engine: &Engine) -> Asked {
             recent.began = now;
             recent.answers.clear();
             recent.bytes = 0;
-            recent.files = MOST_FILES;
+            recent.files.retain_mut(|held| std::mem::take(&mut held.is_used));
         }
         if !write(request, &mut recent.question) {
             return Asked::Other;
@@ -251,15 +275,7 @@ pub(crate) fn keep(
     };
     let length = body.as_ref().map_or(0, Bytes::len);
     if length <= LARGEST {
-        let given = Given {
-            status: response.status(),
-            headers: response.headers().clone(),
-            body: body.clone(),
-            part: OnceCell::new(),
-            again,
-            told: Rc::clone(told),
-            remote,
-        };
+        let given = Given { status: response.status(), headers: response.headers().clone(), body: body.clone(), again, told: Rc::clone(told), remote };
         RECENT.with_borrow_mut(|recent| {
             let bytes = recent.bytes + question.0.len() + length;
             if recent.answers.len() < MOST && bytes <= MOST_BYTES {

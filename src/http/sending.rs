@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustix::fs::{Advice, MemfdFlags};
+use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 use tokio::task::JoinHandle;
 
@@ -19,8 +19,8 @@ use crate::http::socket::Outlet;
 const WINDOW: u64 = 1 << 20;
 /// The last bytes, sent apart: whoever has them must find all else done.
 const LAST: u64 = 64 << 10;
-/// Bodies below this are as cheap in memory.
-pub(crate) const SMALLEST: u64 = 32 << 10;
+/// Bodies below this are as cheap from memory.
+pub(crate) const SMALLEST: u64 = 16 << 10;
 /// Bytes between those that are looked at. The kernel takes files into memory and drops them in runs of pages.
 const STEP: usize = 16 << 10;
 /// Bytes per read from a disk.
@@ -31,24 +31,19 @@ const CHUNK: u64 = 256 << 10;
 pub(crate) struct FilePart {
     file: Arc<File>,
     range: Range<u64>,
-    /// It lies on no disk.
-    is_memory: bool,
+    /// It was sent a moment ago: the kernel has it in memory.
+    is_hot: bool,
 }
 
 impl FilePart {
     /// Part of a file that is never changed.
-    pub(crate) fn of_file(file: Arc<File>, range: Range<u64>) -> Self {
-        Self { file, range, is_memory: false }
+    pub(crate) fn new(file: Arc<File>, range: Range<u64>) -> Self {
+        Self { file, range, is_hot: false }
     }
 
-    /// Bytes as a file that is in memory only: the kernel then sends them without copying them once more.
-    ///
-    /// # Errors
-    /// When there is no such file to be had.
-    pub(crate) fn in_memory(bytes: &[u8]) -> io::Result<Self> {
-        let file = File::from(rustix::fs::memfd_create("answer", MemfdFlags::CLOEXEC)?);
-        file.write_all_at(bytes, 0)?;
-        Ok(Self { file: Arc::new(file), range: 0..bytes.len() as u64, is_memory: true })
+    /// The same, of which the kernel needs not be asked whether it is in memory: it was sent a moment ago.
+    pub(crate) fn hot(file: Arc<File>, range: Range<u64>) -> Self {
+        Self { file, range, is_hot: true }
     }
 
     /// Its length in bytes.
@@ -86,7 +81,7 @@ impl Sending {
                 self.loading = None;
                 loaded.map_err(io::Error::other)??;
                 self.is_loaded = true;
-            } else if self.part.is_memory || is_in_memory(&self.part.file, &window) {
+            } else if self.part.is_hot || is_in_memory(&self.part.file, &window) {
                 self.is_loaded = true;
             } else {
                 let (file, window, next) = (Arc::clone(&self.part.file), window.clone(), window.end..self.part.range.end.min(window.end + WINDOW));
@@ -157,7 +152,7 @@ mod tests {
     #[test]
     fn windows_cover_the_part_and_the_last_is_small() {
         for (start, end) in [(0, 1), (7, 7 + 2 * LAST), (7, 8 + 2 * LAST), (3, 3 + WINDOW + LAST), (0, 5 * WINDOW + 1)] {
-            let part = FilePart { file: std::sync::Arc::new(tempfile::tempfile().unwrap()), range: start..end, is_memory: false };
+            let part = FilePart { file: std::sync::Arc::new(tempfile::tempfile().unwrap()), range: start..end, is_hot: false };
             let mut sending = Sending::new(part, std::rc::Rc::default());
             let mut at = start;
             loop {

@@ -5,6 +5,7 @@
 //! read. It has no clock, no file system and no network; whoever runs it supplies those through [`Facade`].
 
 pub mod accounts;
+pub mod archive;
 pub mod body;
 pub mod change;
 pub mod conformance;
@@ -16,6 +17,7 @@ pub mod housekeeping;
 pub mod html;
 pub mod limit;
 pub mod listing;
+pub mod multipart;
 pub mod name;
 pub mod path;
 pub mod records;
@@ -36,12 +38,13 @@ pub use facade::{
     StageSpec, Staged, Staging, UpstreamAnswer, VerificationKey,
 };
 pub use format::{Format, Snippet};
-pub use housekeeping::Holding;
+pub use housekeeping::{Held, HeldFile, Holding, Outdated, Waiting};
 pub use limit::{ChecksumReader, LimitedReader};
+pub use multipart::Multipart;
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{
     ALL_PACKAGES, Content, Document, Entry, File, Fragment, Index, Kind, Listing, ListingItem, ListingPage, PackageState, ReadSeek, Records, SearchItem,
-    SearchPage, Source, VersionRecord, VersionState,
+    SearchPage, Source, VersionRecord, VersionState, listed, split_listed,
 };
 pub use request::{BaseUrl, Query, Request, Response, ResponseBody};
 pub use route::{Action, Captures, Handler, Route, RouteTable};

@@ -9,17 +9,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use entrepot_kit::{
-    Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, PathPrefixes, Records, Result, RouteTable, Sidecar, Snippet, UpstreamIndex, UpstreamPath,
+    Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, Held, Outdated, PathPrefixes, Records, Result, RouteTable, Sidecar, Snippet, Timestamp,
+    UpstreamIndex, UpstreamPath, Waiting,
 };
 use http::StatusCode;
 
+mod archetype;
 pub mod checksum;
 pub mod coordinates;
 pub mod document;
+mod facts;
 mod handler;
+mod housekeeping;
 pub mod index;
 pub mod metadata;
 mod plugin;
+mod pom;
+mod release;
 mod route;
 mod settings;
 pub mod testing;
@@ -109,6 +115,22 @@ impl Format for Maven {
 
     fn reuses_versions(&self) -> bool {
         true
+    }
+
+    fn waiting(&self) -> &'static [Waiting] {
+        &housekeeping::WAITING
+    }
+
+    fn tidies(&self, settings: &serde_json::Value) -> bool {
+        settings::SnapshotRules::read(settings).is_ok_and(|rules| rules.is_needed())
+    }
+
+    fn outdated(&self, settings: &serde_json::Value, held: &Held<'_>, now: Timestamp) -> Result<Outdated> {
+        housekeeping::outdated(settings, held, now)
+    }
+
+    fn version_without(&self, document: &str, gone: &[String]) -> Result<Option<String>> {
+        housekeeping::without(document, gone)
     }
 
     /// A refusal as RFC 9457 has it, which Maven 4 shows people: of others it shows no more than the number. Only refusals: in a problem

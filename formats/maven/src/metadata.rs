@@ -293,7 +293,8 @@ fn push(content: &mut String, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn predefined(name: &str) -> Option<char> {
+/// The character of an entity that every document has.
+pub(crate) fn predefined(name: &str) -> Option<char> {
     Some(match name {
         "amp" => '&',
         "lt" => '<',

@@ -1,10 +1,11 @@
 //! The routes below `/v2/{system}/{repository}/`.
 
 use entrepot_kit::{Handler, Route};
+use entrepot_oci_core::serve::{blob, extension, referrers, tags, upload};
 use futures::FutureExt as _;
 use http::Method;
 
-use crate::handler::{blob, extension, manifest, referrers, tags, upload};
+use crate::handler::manifest;
 
 const BLOB: &str = "{image..}/blobs/{digest}";
 const UPLOADS: &str = "{image..}/blobs/uploads";

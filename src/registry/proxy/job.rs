@@ -18,6 +18,8 @@ pub(super) struct Job {
     pub(super) package: Option<String>,
     pub(super) version: Option<String>,
     pub(super) what: What,
+    /// Whether nobody waits for it who can be given what is kept: it is too large for that.
+    pub(super) is_behind: bool,
 }
 
 /// How it is taken.
@@ -48,7 +50,7 @@ impl Job {
             What::Document(document) => Some(document.accept),
             What::File { .. } | What::Index { .. } | What::Part { .. } => None,
         };
-        Self { path: path.to_owned(), target: entrepot_kit::path::encode_path(path), accept, package, version: None, what }
+        Self { path: path.to_owned(), target: entrepot_kit::path::encode_path(path), accept, package, version: None, what, is_behind: false }
     }
 
     /// What an index says of a file of the repository; `url` is its address.
@@ -70,12 +72,8 @@ impl Job {
             package: (package != ALL_PACKAGES).then(|| package.to_owned()),
             version: None,
             what: What::Index { pages: index.pages, serial: index.serial },
+            is_behind: package == ALL_PACKAGES && repo.format.lists_versions().is_none(),
         })
-    }
-
-    /// Whether nobody waits for it who can be given what is kept: it is too large for that.
-    pub(super) fn is_behind(&self) -> bool {
-        self.path == index_path(ALL_PACKAGES)
     }
 
     /// Whether the bytes may change: what is fetched is then a revision, so that the past keeps what was before.
@@ -100,7 +98,7 @@ impl Job {
     /// What it is about, for messages.
     pub(super) fn name(&self) -> &str {
         match &self.what {
-            What::Index { .. } => self.package.as_deref().unwrap_or(&self.path),
+            What::Index { .. } => self.package.as_deref().unwrap_or("all packages"),
             What::File { .. } | What::Part { .. } | What::Document(_) => &self.path,
         }
     }

@@ -3,14 +3,15 @@
 use std::io::Read as _;
 use std::sync::Arc;
 
+use entrepot_kit::archive::{self, Browsing};
 use entrepot_kit::route::Answer;
 use entrepot_kit::{
     ALL_PACKAGES, Algorithm, BaseUrl, Document, Error, File, Hasher, Index, Kind, Read, Records, Repository, Request, Response, Result, blocking, listing,
 };
 use http::{HeaderName, StatusCode};
 
-use super::media;
-use crate::coordinates::{Build, Coordinates, METADATA, PARKED, PREFIXES, Place, package_of_folder, place, snapshot_of_folder};
+use super::{catalog, media};
+use crate::coordinates::{Build, Coordinates, METADATA, OWN, PREFIXES, Place, package_of_folder, place, snapshot_of_folder};
 use crate::index::{SNAPSHOT, VERSIONS, XML, builds, render, render_snapshot, snapshot_variant};
 use crate::metadata::{LARGEST, Metadata};
 
@@ -38,8 +39,14 @@ impl Found {
 pub(crate) fn get(repository: Repository<Read>, request: Request) -> Answer {
     Box::pin(async move {
         let path = request.path.joined();
+        if let Some(inside) = archive::split(&path, request.path.trailing_slash()) {
+            return match find(&repository, inside.archive).await?.ok_or_else(|| missing(inside.archive))? {
+                Found::File(file) => archive::get(*file, request, inside, Browsing { media: media::inside, pages: true }).await,
+                Found::Document(_) => Err(missing(&path)),
+            };
+        }
         if request.path.trailing_slash() {
-            return listing::get(&repository, request, &path, Some(PARKED)).await;
+            return listing::get(&repository, request, &path, Some(OWN)).await;
         }
         if let Place::Checksum { of, algorithm } = place(&path) {
             let found = find(&repository, of).await?.ok_or_else(|| missing(&path))?;
@@ -82,6 +89,7 @@ async fn find(repository: &Repository<Read>, path: &str) -> Result<Option<Found>
             let index = Index { package: ALL_PACKAGES, variant: PREFIXES, fragments: VERSIONS, content_type: "text/plain", render: render_prefixes };
             Ok(repository.document(index).await?.map(Found::Document))
         }
+        Place::Catalog if repository.kind() != Kind::Proxy => Ok(Some(Found::Document(catalog::document(repository).await?))),
         Place::Catalog | Place::Prefixes | Place::Other => Ok(repository.entry(path).await?.map(Found::file)),
         Place::Artifact(coordinates) => artifact(repository, path, &coordinates).await,
     }
@@ -180,7 +188,8 @@ fn render_prefixes(records: &Records, _: &BaseUrl, _: &str) -> Result<Vec<u8>> {
     Ok(out.into_bytes())
 }
 
-fn hash(bytes: &[u8], algorithm: Algorithm) -> String {
+/// A digest of a document.
+pub(crate) fn hash(bytes: &[u8], algorithm: Algorithm) -> String {
     let mut hasher = Hasher::new(&[algorithm]);
     hasher.update(bytes);
     hasher.finish().1.hex(algorithm).unwrap_or_default()
