@@ -36,8 +36,14 @@ pub mod version;
 pub const ID: &str = "maven";
 
 /// What a deployment is refused with.
-pub(crate) const PROBLEMS: [StatusCode; 5] =
-    [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::CONFLICT, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::INSUFFICIENT_STORAGE];
+pub(crate) const PROBLEMS: [StatusCode; 6] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::FORBIDDEN,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::CONFLICT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::INSUFFICIENT_STORAGE,
+];
 
 /// The format.
 #[derive(Debug, Clone, Copy, Default)]
