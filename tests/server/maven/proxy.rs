@@ -117,6 +117,8 @@ async fn what_is_not_what_its_checksum_says_is_not_kept() {
 async fn pages_for_people_are_never_kept_as_files() {
     let mirror = Mirror::start(json!({})).await;
     let page = || Reply::bytes("<!DOCTYPE html><html><body>Please sign in</body></html>").header("Content-Type", "text/html");
+    // It is asked for before any file, and would be remembered as missing.
+    mirror.has(".meta/prefixes.txt", page());
     let right =
         [(path("com.acme", "lib", "1.0", ".jar"), filled("x")), (path("com.acme", "lib", "1.0", ".pom"), pom("com.acme", "lib", "1.0", "jar").into_bytes())];
     for (file, bytes) in right {
