@@ -144,20 +144,36 @@ impl Reader {
     /// The file of the first member that has it.
     pub(crate) async fn group_found(&self, group: &Arc<Repo>, path: &str) -> Result<Option<(Arc<Repo>, File)>> {
         let package = group.format.package_of(path);
-        let members = self.members(group, package.as_deref().unwrap_or(path), package.is_some()).await?;
+        let mut members = self.members(group, package.as_deref().unwrap_or(path), package.is_some()).await?;
+        let source = self.one_source(group, path, &mut members).await?;
         let mut failure = None;
         for member in members {
-            let found = match member.kind() {
-                Kind::Hosted => self.hosted_entry(&member, path).await,
-                _ => self.proxy_entry(&member, path).await,
-            };
-            match found {
-                Ok(Some(file)) => return Ok(Some((member, file))),
+            match self.leaf_entry(&member, path).await {
+                Ok(Some(file)) => {
+                    if let Some(source) = source {
+                        source.is(&member);
+                    }
+                    return Ok(Some((member, file)));
+                }
                 Ok(None) => {}
                 Err(error) => failure = Some(error),
             }
         }
         failure.map_or(Ok(None), |error| Err(as_unavailable(error)))
+    }
+
+    async fn leaf_entry(&self, member: &Arc<Repo>, path: &str) -> Result<Option<File>> {
+        match member.kind() {
+            Kind::Hosted => self.hosted_entry(member, path).await,
+            _ => self.proxy_entry(member, path).await,
+        }
+    }
+
+    /// The files of all members that have one.
+    pub(crate) async fn group_each(&self, group: &Arc<Repo>, path: &str) -> Result<Vec<File>> {
+        let package = group.format.package_of(path);
+        let members = self.members(group, package.as_deref().unwrap_or(path), package.is_some()).await?;
+        first_error_unless_found(join_all(members.iter().map(|member| self.leaf_entry(member, path))).await)
     }
 
     pub(crate) async fn group_entries(&self, group: &Arc<Repo>, listing: &Listing) -> Result<ListingPage> {

@@ -8,9 +8,11 @@ mod housekeeping;
 mod jars;
 mod later;
 mod metadata;
+mod modules;
 mod proxy;
 mod sealing;
 mod staging;
+mod upstreams;
 
 use entrepot_format_maven::metadata::Metadata;
 use entrepot_format_maven::testing::{jar, path, pom};

@@ -13,7 +13,7 @@ use crate::records::{Fragment, ReadSeek, Records};
 use crate::request::BaseUrl;
 use crate::route::RouteTable;
 use crate::time::Timestamp;
-use crate::upstream::{CheckedDocument, Located, Need, Sidecar, UpstreamIndex, UpstreamPath};
+use crate::upstream::{CheckedDocument, Located, Need, PathPrefixes, Sidecar, UpstreamIndex, UpstreamPath};
 
 /// How a person points a client at a repository: a title and the lines to paste.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -94,6 +94,29 @@ pub trait Format: Send + Sync + 'static {
     /// tokens are fetched where it says (within the rules of the server).
     fn upstream_challenges(&self) -> bool {
         false
+    }
+
+    /// The path of the small document ([`UpstreamPath::Document`]) in which upstreams say what their paths begin with; `None` where there is
+    /// none, or the repository's settings say that it does not count.
+    fn prefixes_path(&self, _settings: &serde_json::Value) -> Option<&'static str> {
+        None
+    }
+
+    /// Reads that document: what is out of its reach is not asked for. `None` when it says nothing, so that everything is asked for.
+    fn read_prefixes(&self, _document: &Bytes) -> Option<PathPrefixes> {
+        None
+    }
+
+    /// The folder whose files a group gives from one of its proxies only, of a path in it: what two upstreams have of one release need not
+    /// belong together.
+    fn one_source(&self, _path: &str) -> Option<String> {
+        None
+    }
+
+    /// For how many seconds it is remembered that an upstream has no such file, of files that never change. It is forgotten before when the
+    /// index of the package says something new.
+    fn missing_lifetime(&self) -> u32 {
+        10
     }
 
     /// Checks a document of an upstream ([`UpstreamPath::Document`]) before it is kept.

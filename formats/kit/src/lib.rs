@@ -50,7 +50,7 @@ pub use request::{BaseUrl, Query, Request, Response, ResponseBody};
 pub use route::{Action, Captures, Handler, Route, RouteTable};
 pub use time::Timestamp;
 pub use uploads::{DirectPart, DirectParts, NewUpload, Upload, Uploads};
-pub use upstream::{CheckedDocument, Located, Need, Sidecar, UpstreamDocument, UpstreamIndex, UpstreamPath, Whole};
+pub use upstream::{CheckedDocument, Located, Need, PathPrefixes, Sidecar, UpstreamDocument, UpstreamIndex, UpstreamPath, Whole};
 
 /// Runs `work` where blocking is allowed: decompression, parsing of large documents, reading of staged files.
 ///

@@ -202,6 +202,15 @@ pub fn version_folder(package: &str, version: &str) -> String {
     format!("{}/{version}", package_folder(package))
 }
 
+/// The folder of the release that a file is of.
+#[must_use]
+pub fn release_folder(path: &str) -> Option<String> {
+    match place(path) {
+        Place::Artifact(coordinates) if coordinates.build == Build::Release => path.rsplit_once('/').map(|(folder, _)| folder.to_owned()),
+        _ => None,
+    }
+}
+
 /// The package whose metadata a folder has by its name: its last part is the artifact. What lies in the root is a group alone.
 #[must_use]
 pub fn package_of_folder(folder: &str) -> Option<String> {

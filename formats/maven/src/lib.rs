@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use entrepot_kit::{
-    Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, Held, Outdated, Records, Result, RouteTable, Sidecar, Snippet, Timestamp, UpstreamIndex,
-    UpstreamPath, Waiting,
+    Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, Held, Outdated, PathPrefixes, Records, Result, RouteTable, Sidecar, Snippet, Timestamp,
+    UpstreamIndex, UpstreamPath, Waiting,
 };
+use http::StatusCode;
 
 mod archetype;
 pub mod checksum;
@@ -33,6 +34,16 @@ pub mod version;
 
 /// The identifier of the format.
 pub const ID: &str = "maven";
+
+/// What a deployment is refused with.
+pub(crate) const PROBLEMS: [StatusCode; 6] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::FORBIDDEN,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::CONFLICT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::INSUFFICIENT_STORAGE,
+];
 
 /// The format.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,6 +68,23 @@ impl Format for Maven {
 
     fn classify(&self, path: &str) -> UpstreamPath {
         upstream::classify(path)
+    }
+
+    fn prefixes_path(&self, settings: &serde_json::Value) -> Option<&'static str> {
+        settings::uses_prefixes(settings).then_some(coordinates::PREFIXES)
+    }
+
+    fn read_prefixes(&self, document: &Bytes) -> Option<PathPrefixes> {
+        upstream::read_prefixes(document)
+    }
+
+    fn one_source(&self, path: &str) -> Option<String> {
+        coordinates::release_folder(path)
+    }
+
+    /// Releases are asked for again and again that have no sources, no signature, or are elsewhere.
+    fn missing_lifetime(&self) -> u32 {
+        3600
     }
 
     fn check_upstream_document(&self, path: &str, _content_type: Option<&str>, document: &Bytes) -> Result<CheckedDocument> {
@@ -111,8 +139,15 @@ impl Format for Maven {
         housekeeping::without(document, gone)
     }
 
+    /// A refusal as RFC 9457 has it, which Maven 4 shows people: of others it shows no more than the number. Only refusals: in a problem
+    /// Maven does not see a 404 for what it is, and takes it for a failure.
     fn render_error(&self, error: &Error) -> (&'static str, Bytes) {
-        ("text/plain; charset=utf-8", format!("{}\n", error.message()).into())
+        if !PROBLEMS.contains(&error.status()) {
+            return ("text/plain; charset=utf-8", format!("{}\n", error.message()).into());
+        }
+        let title = error.reason().or(error.status().canonical_reason());
+        let problem = serde_json::json!({ "type": "about:blank", "title": title, "status": error.status().as_u16(), "detail": error.message() });
+        ("application/problem+json", format!("{problem}\n").into())
     }
 
     fn setting_names(&self) -> &'static [&'static str] {

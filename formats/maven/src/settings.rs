@@ -15,10 +15,14 @@ pub(crate) const CHECKS: &str = "release_checks";
 /// Which builds of snapshots go.
 pub(crate) const SNAPSHOTS: &str = "snapshots";
 
-/// The names of all settings.
-pub(crate) const NAMES: [&str; 5] = [VERSIONS, REDEPLOY, SEAL_AFTER, CHECKS, SNAPSHOTS];
+/// Whether a proxy asks its upstream only for what that says it can have (`.meta/prefixes.txt`).
+pub(crate) const UPSTREAM_PREFIXES: &str = "upstream_prefixes";
 
-const CHOICES: [(&str, &[&str]); 2] = [(VERSIONS, &["mixed", "releases", "snapshots"]), (REDEPLOY, &["deny", "allow"])];
+/// The names of all settings.
+pub(crate) const NAMES: [&str; 6] = [VERSIONS, REDEPLOY, SEAL_AFTER, CHECKS, SNAPSHOTS, UPSTREAM_PREFIXES];
+
+const CHOICES: [(&str, &[&str]); 3] =
+    [(VERSIONS, &["mixed", "releases", "snapshots"]), (REDEPLOY, &["deny", "allow"]), (UPSTREAM_PREFIXES, &["use", "ignore"])];
 const SIGNATURES: &str = "signatures";
 const SOURCES: &str = "sources";
 const JAVADOC: &str = "javadoc";
@@ -164,6 +168,11 @@ pub(crate) fn check_version<A: Access>(repository: &Repository<A>, version: &str
 /// Whether files of releases may be replaced.
 pub(crate) fn replaces<A: Access>(repository: &Repository<A>) -> bool {
     repository.setting::<String>(REDEPLOY).as_deref() == Some("allow")
+}
+
+/// Whether what an upstream says of its paths counts.
+pub(crate) fn uses_prefixes(settings: &Value) -> bool {
+    settings.get(UPSTREAM_PREFIXES).and_then(Value::as_str) != Some("ignore")
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(super) enum What {
 pub(super) const INDEXES: &str = "/index/";
 
 /// Where the engine keeps an upstream's index of a package.
-fn index_path(package: &str) -> String {
+pub(super) fn index_path(package: &str) -> String {
     format!("{INDEXES}{package}")
 }
 

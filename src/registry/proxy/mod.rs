@@ -19,6 +19,7 @@ mod document;
 mod fetch;
 mod job;
 mod part;
+mod reach;
 
 use job::{Job, MAX_INDEX, What};
 
@@ -153,7 +154,7 @@ impl Reader {
         if let Some(stored) = self.engine.stored(repo, &job.path, at).await?.filter(|stored| !stored.damaged) {
             return Ok(Answer::Kept(stored, Source::Cache));
         }
-        if self.engine.cache.missing.get(&(repo.id(), job.path.clone())).is_some() {
+        if self.is_missing(repo, &job).await? || self.is_out_of_reach(repo, &job).await {
             return Ok(Answer::Missing);
         }
         Ok(Answer::Filling(self.engine.start(repo, job, None, None)))
@@ -190,6 +191,9 @@ impl Reader {
             drop(self.engine.start(repo, job, kept.clone(), state));
             let wait = || Error::unavailable("the list of packages is being fetched from the upstream: try again later", 10);
             return kept.map(|kept| Answer::Kept(kept, Source::Cache)).ok_or_else(wait);
+        }
+        if kept.is_none() && self.is_out_of_reach(repo, &job).await {
+            return Ok(Answer::Missing);
         }
         Ok(Answer::Filling(self.engine.start(repo, job, kept, state)))
     }

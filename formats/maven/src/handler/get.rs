@@ -1,5 +1,6 @@
 //! `GET`: files, and what is made of them: checksums, metadata, lists.
 
+use std::io::Read as _;
 use std::sync::Arc;
 
 use entrepot_kit::archive::{self, Browsing};
@@ -12,6 +13,7 @@ use http::{HeaderName, StatusCode};
 use super::{catalog, media};
 use crate::coordinates::{Build, Coordinates, METADATA, OWN, PREFIXES, Place, package_of_folder, place, snapshot_of_folder};
 use crate::index::{SNAPSHOT, VERSIONS, XML, builds, render, render_snapshot, snapshot_variant};
+use crate::metadata::{LARGEST, Metadata};
 
 /// The headers by which clients save themselves the requests for checksum files.
 const HEADERS: [(HeaderName, Algorithm); 4] = [
@@ -97,18 +99,48 @@ async fn find(repository: &Repository<Read>, path: &str) -> Result<Option<Found>
 async fn metadata(repository: &Repository<Read>, folder: &str) -> Result<Option<Found>> {
     let some = |document: Option<Arc<Document>>| document.filter(|document| !document.body.is_empty()).map(Found::Document);
     if let Some((package, version)) = snapshot_of_folder(folder) {
-        if repository.kind() != Kind::Proxy {
-            let variant = snapshot_variant(version);
-            let index = Index { package: &package, variant: &variant, fragments: SNAPSHOT, content_type: XML, render: render_snapshot };
-            if let Some(found) = some(repository.document(index).await?) {
-                return Ok(Some(found));
+        let variant = snapshot_variant(version);
+        let index = Index { package: &package, variant: &variant, fragments: SNAPSHOT, content_type: XML, render: render_snapshot };
+        let path = format!("{folder}/{METADATA}");
+        return match repository.kind() {
+            Kind::Hosted => Ok(some(repository.document(index).await?)),
+            Kind::Proxy => Ok(repository.entry(&path).await?.map(Found::file)),
+            Kind::Group => {
+                let ours = repository.document(index).await?.filter(|document| !document.body.is_empty());
+                joined(repository, &path, ours).await
             }
-        }
-        return Ok(repository.entry(&format!("{folder}/{METADATA}")).await?.map(Found::file));
+        };
     }
     let Some(package) = package_of_folder(folder) else { return Ok(None) };
     let index = Index { package: &package, variant: "metadata", fragments: VERSIONS, content_type: XML, render };
     Ok(some(repository.document(index).await?))
+}
+
+/// The metadata of a snapshot from the hosted members of a group and from those of its proxies that have it. What cannot be read counts for nothing.
+async fn joined(repository: &Repository<Read>, path: &str, ours: Option<Arc<Document>>) -> Result<Option<Found>> {
+    let mut theirs = match repository.entry_of_each(path).await {
+        Ok(files) => files,
+        Err(error) if ours.is_none() => return Err(error),
+        Err(_) => Vec::new(),
+    };
+    if ours.is_some() && theirs.is_empty() {
+        return Ok(ours.map(Found::Document));
+    }
+    if ours.is_none() && theirs.len() < 2 {
+        return Ok(theirs.pop().map(Found::file));
+    }
+    let modified = theirs.iter().map(|file| file.entry.created).chain(ours.as_ref().and_then(|document| document.modified)).max();
+    let mut parts: Vec<Metadata> = ours.iter().filter_map(|document| Metadata::parse(&document.body).ok()).collect();
+    for file in theirs {
+        let mut reader = file.content.reader().await?;
+        let part = blocking(move || {
+            let mut bytes = Vec::new();
+            (&mut reader).take(LARGEST as u64).read_to_end(&mut bytes).map_err(Error::internal)?;
+            Ok(Metadata::parse(&bytes).ok())
+        });
+        parts.extend(part.await?);
+    }
+    Ok(Some(Found::Document(Arc::new(Document::new(Metadata::join_snapshots(parts).render(), XML, modified)))))
 }
 
 /// A file; of a snapshot that was asked for by its plain name the newest build, where there is no such file.
