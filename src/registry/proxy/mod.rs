@@ -124,6 +124,7 @@ impl Reader {
     /// A file of which an index says where it is: kept, or fetched once from the first place that has it.
     async fn located(&self, repo: &Arc<Repo>, path: &str, package: Option<String>, index: &str, mut located: Located) -> Result<Option<File>> {
         let mut is_first = true;
+        let mut failed = None;
         loop {
             let otherwise = located.otherwise.take();
             let url = self.engine.absolute(repo, index, &located.url).await?;
@@ -133,7 +134,11 @@ impl Reader {
             match (self.engine.answer(answer, path, false).await, otherwise) {
                 (Ok(None), Some(next)) => (located, is_first) = (*next, false),
                 // Some hosts say so of what they do not have.
-                (Err(error), Some(next)) if error.status() == StatusCode::BAD_GATEWAY => (located, is_first) = (*next, false),
+                (Err(error), Some(next)) if error.status() == StatusCode::BAD_GATEWAY => {
+                    (located, is_first) = (*next, false);
+                    failed.get_or_insert(error);
+                }
+                (Ok(None), None) => return failed.map_or(Ok(None), Err),
                 (found, _) => return found,
             }
         }
