@@ -12,7 +12,6 @@ use entrepot_kit::{
     Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, Held, Outdated, PathPrefixes, Records, Result, RouteTable, Sidecar, Snippet, Timestamp,
     UpstreamIndex, UpstreamPath, Waiting,
 };
-use http::StatusCode;
 
 mod archetype;
 pub mod checksum;
@@ -34,16 +33,6 @@ pub mod version;
 
 /// The identifier of the format.
 pub const ID: &str = "maven";
-
-/// What a deployment is refused with.
-pub(crate) const PROBLEMS: [StatusCode; 6] = [
-    StatusCode::BAD_REQUEST,
-    StatusCode::FORBIDDEN,
-    StatusCode::METHOD_NOT_ALLOWED,
-    StatusCode::CONFLICT,
-    StatusCode::PAYLOAD_TOO_LARGE,
-    StatusCode::INSUFFICIENT_STORAGE,
-];
 
 /// The format.
 #[derive(Debug, Clone, Copy, Default)]
@@ -139,15 +128,8 @@ impl Format for Maven {
         housekeeping::without(document, gone)
     }
 
-    /// A refusal as RFC 9457 has it, which Maven 4 shows people: of others it shows no more than the number. Only refusals: in a problem
-    /// Maven does not see a 404 for what it is, and takes it for a failure.
     fn render_error(&self, error: &Error) -> (&'static str, Bytes) {
-        if !PROBLEMS.contains(&error.status()) {
-            return ("text/plain; charset=utf-8", format!("{}\n", error.message()).into());
-        }
-        let title = error.reason().or(error.status().canonical_reason());
-        let problem = serde_json::json!({ "type": "about:blank", "title": title, "status": error.status().as_u16(), "detail": error.message() });
-        ("application/problem+json", format!("{problem}\n").into())
+        ("text/plain; charset=utf-8", format!("{}\n", error.message()).into())
     }
 
     fn setting_names(&self) -> &'static [&'static str] {

@@ -64,7 +64,9 @@ async fn deploys_and_builds_upon(client: &str) {
     // The snapshot comes first and is taken; the release has other bytes now.
     write(&project.join("release/lib/src/main/java/com/acme/More.java"), "package com.acme;\n\n/** More. */\npublic interface More {}\n");
     let refused = mvn(&project, "m2", &["deploy", "-Dmaven.javadoc.skip"]).failed();
-    assert!(refused.text().contains("409") && refused.text().contains("exists with other bytes and is not replaced"), "{refused}");
+    assert!(refused.text().contains("409"), "{refused}");
+    // The transport of 4 shows neither the line with the status nor the body of an answer to a PUT.
+    assert!(client == "maven4" || refused.text().contains("exists with other bytes and is not replaced"), "{refused}");
     let builds = api.get(&format!("/main/maven/com/acme/lib/{SNAPSHOT}/maven-metadata.xml")).await.succeeded();
     assert_eq!(Metadata::parse(&builds.body).unwrap().snapshot.map(|(_, number)| number), Some(3));
 }
