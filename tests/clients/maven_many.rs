@@ -11,15 +11,6 @@ use crate::support::TestServer;
 const VERSIONS: usize = 500;
 const WINDOW: usize = 60;
 
-/// Bytes that the server's processes wrote, to files and to other programs.
-fn written(server: &TestServer) -> u64 {
-    let of = |pid: u32| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
-        text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse::<u64>().unwrap()
-    };
-    server.pids().into_iter().map(of).sum()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn maven_the_last_version_of_an_artifact_costs_what_the_tenth_did() {
     let server = TestServer::start();
@@ -28,7 +19,7 @@ async fn maven_the_last_version_of_an_artifact_costs_what_the_tenth_did() {
     let mut versions = Vec::new();
     for number in 0..VERSIONS {
         if [10, 10 + WINDOW, VERSIONS - WINDOW].contains(&number) {
-            marks.push(written(&server));
+            marks.push(server.written());
         }
         let version = format!("1.{number}");
         let file = jar(&[("filling.txt", version.as_bytes())]);
@@ -44,7 +35,7 @@ async fn maven_the_last_version_of_an_artifact_costs_what_the_tenth_did() {
         let own = Metadata { group: String::from("com.acme"), artifact: String::from("grows"), versions: versions.clone(), ..Metadata::default() };
         api.put("/main/maven/com/acme/grows/maven-metadata.xml", own.render()).await.succeeded();
     }
-    let (first, last) = (marks[1] - marks[0], written(&server) - marks[2]);
+    let (first, last) = (marks[1] - marks[0], server.written() - marks[2]);
     println!("{WINDOW} versions from the tenth on wrote {first} bytes, the last {WINDOW} of {VERSIONS} wrote {last}");
     assert!(last * 2 <= first * 3, "{WINDOW} versions from the tenth on wrote {first} bytes, the last {WINDOW} of {VERSIONS} wrote {last}");
     let shown = api.get("/main/maven/com/acme/grows/maven-metadata.xml").await.succeeded();

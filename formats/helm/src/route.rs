@@ -1,6 +1,7 @@
 //! The routes, as data.
 
 use entrepot_kit::{Handler, Route};
+use entrepot_oci_core::serve::route::{BLOB, EXTENSIONS, MANIFEST, REFERRERS, TAGS, UPLOAD, UPLOADS, route};
 use entrepot_oci_core::serve::{blob, extension, referrers, upload};
 use futures::FutureExt as _;
 use http::Method;
@@ -36,15 +37,6 @@ pub(crate) static ROUTES: [Route; 17] = routes! {
     GET "{file}" "helm.file-at-root" => Read(files::by_name);
 };
 
-const BLOB: &str = "{image..}/blobs/{digest}";
-const UPLOADS: &str = "{image..}/blobs/uploads";
-const UPLOAD: &str = "{image..}/blobs/uploads/{upload}";
-const MANIFEST: &str = "{image..}/manifests/{reference}";
-
-const fn route(name: &'static str, method: Method, template: &'static str, handler: Handler) -> Route {
-    Route { name, method, template, package: Some("image"), handler }
-}
-
 /// The routes below `/v2/{system}/{repository}/`.
 pub(crate) static REGISTRY: [Route; 13] = [
     route("helm.blob", Method::GET, BLOB, Handler::Read(|repository, request| manifest::blob(repository, request).boxed())),
@@ -57,9 +49,9 @@ pub(crate) static REGISTRY: [Route; 13] = [
     route("helm.manifest", Method::GET, MANIFEST, Handler::Read(|repository, request| manifest::get(repository, request).boxed())),
     route("helm.manifest-put", Method::PUT, MANIFEST, Handler::Publish(|repository, request| manifest::put(repository, request).boxed())),
     route("helm.manifest-delete", Method::DELETE, MANIFEST, Handler::Delete(|repository, request| manifest::delete(repository, request).boxed())),
-    route("helm.tags", Method::GET, "{image..}/tags/list", Handler::Read(|repository, request| manifest::tags(repository, request).boxed())),
-    route("helm.referrers", Method::GET, "{image..}/referrers/{digest}", Handler::Read(|repository, request| referrers::list(repository, request).boxed())),
-    route("helm.extensions", Method::GET, "{image..}/_oci/ext/discover", Handler::Read(|_, _| async { extension::discover() }.boxed())),
+    route("helm.tags", Method::GET, TAGS, Handler::Read(|repository, request| manifest::tags(repository, request).boxed())),
+    route("helm.referrers", Method::GET, REFERRERS, Handler::Read(|repository, request| referrers::list(repository, request).boxed())),
+    route("helm.extensions", Method::GET, EXTENSIONS, Handler::Read(|_, _| async { extension::discover() }.boxed())),
 ];
 
 #[cfg(test)]

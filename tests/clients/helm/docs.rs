@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{HELMS, Helm};
 use crate::support::clients::PATIENCE;
-use crate::support::{TestServer, process};
+use crate::support::{TestServer, process, repositories_of};
 
 /// Programs whose lines on the page are run.
 const RUN: [&str; 2] = ["helm ", "curl "];
@@ -42,16 +42,7 @@ async fn helm_page_says_what_works() {
 /// The settings of the page are taken by the server.
 #[test]
 fn helm_page_shows_settings_that_are_taken() {
-    let page = page();
-    let mut config = String::new();
-    let mut inside = false;
-    for line in page.lines() {
-        inside = line == "    [[repository]]" || (inside && (line.starts_with("    ") || line.is_empty()));
-        if inside {
-            config.push_str(line.trim());
-            config.push('\n');
-        }
-    }
+    let config = repositories_of(&page());
     assert_eq!(config.matches("[[repository]]").count(), 3, "{config}");
     TestServer::builder().config(config).start();
 }

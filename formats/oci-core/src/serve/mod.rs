@@ -3,6 +3,7 @@
 pub mod blob;
 pub mod extension;
 pub mod referrers;
+pub mod route;
 pub mod tags;
 pub mod upload;
 
