@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_kit::{
-    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Conclusion, DirectParts, Document, Entry, Error, Facade, File, Found, Index, Kind,
-    Listing, ListingPage, Mount, NewUpload, PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature,
-    StageSpec, Staged, Staging, Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
+    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Conclusion, DirectParts, Document, Entry, Error, Facade, File, Found, Index, KeyKind,
+    Kind, Listing, ListingPage, Mount, NewUpload, PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest,
+    Signature, SigningKeys, StageSpec, Staged, Staging, Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
 };
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -195,7 +195,7 @@ impl Facade for Session {
     }
 
     async fn document(&self, index: Index<'_>) -> Result<Option<Arc<Document>>> {
-        self.reader.document(self.repo(), &self.base, index).await
+        self.reader.document(self.repo(), &self.base, index, None).await
     }
 
     async fn search(&self, text: &str, from: usize, size: usize) -> Result<SearchPage> {
@@ -283,6 +283,10 @@ impl Facade for Session {
             }
         }
         Ok(keys)
+    }
+
+    async fn signing_keys(&self, kind: KeyKind) -> Result<Arc<SigningKeys>> {
+        self.engine.keys.of_repository(self.repo().id(), kind, self.context.now).await
     }
 
     async fn stored(&self, path: &str) -> Result<Option<Entry>> {

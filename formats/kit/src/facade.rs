@@ -15,6 +15,7 @@ use crate::accounts::{Accounts, Principal};
 use crate::change::{Birth, Change, Precondition};
 use crate::digest::{Algorithm, Digests, Sha256Digest};
 use crate::error::{Error, Result};
+use crate::keys::{KeyKind, SigningKeys};
 use crate::name::Address;
 use crate::records::{Document, Entry, File, Index, Kind, Listing, ListingPage, PackageState, ReadSeek, Records, SearchPage, VersionState};
 use crate::route::Action;
@@ -219,6 +220,10 @@ pub trait Facade: Send + Sync {
     async fn private_names(&self, names: &[String]) -> Result<HashSet<String>>;
     /// The public keys of signatures made here.
     async fn verification_keys(&self) -> Result<Vec<VerificationKey>>;
+    /// The repository's keys of a kind; made at the first call.
+    async fn signing_keys(&self, _kind: KeyKind) -> Result<Arc<SigningKeys>> {
+        Err(Error::not_implemented("documents are not signed here"))
+    }
 
     /// What is known of a hosted file, without its bytes.
     async fn stored(&self, _path: &str) -> Result<Option<Entry>> {
@@ -502,6 +507,14 @@ impl Repository<Read> {
     /// Failures of the store.
     pub async fn verification_keys(&self) -> Result<Vec<VerificationKey>> {
         self.facade.verification_keys().await
+    }
+
+    /// The repository's own keys of a kind, those of a group too; made at the first call.
+    ///
+    /// # Errors
+    /// Failures of the key store.
+    pub async fn signing_keys(&self, kind: KeyKind) -> Result<Arc<SigningKeys>> {
+        self.facade.signing_keys(kind).await
     }
 }
 

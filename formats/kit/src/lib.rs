@@ -14,6 +14,7 @@ pub mod facade;
 pub mod format;
 pub mod housekeeping;
 pub mod html;
+pub mod keys;
 pub mod limit;
 pub mod listing;
 pub mod name;
@@ -37,6 +38,7 @@ pub use facade::{
 };
 pub use format::{Format, Snippet};
 pub use housekeeping::Holding;
+pub use keys::{KeyKind, PublicKey, SignatureScheme, SigningKey, SigningKeys};
 pub use limit::{ChecksumReader, LimitedReader};
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{
