@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_kit::{
-    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Conclusion, DirectParts, Document, Entry, Error, Facade, File, FolderState, Found, Index, Kind,
-    Listing, ListingPage, Located, Making, Moment, Mount, NewUpload, PackageState, Piece, Pieces, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature,
+    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Conclusion, DirectParts, Document, Entry, Error, Facade, File, FolderState, Found, Index, KeyKind, Kind,
+    Listing, ListingPage, Located, Making, Moment, Mount, NewUpload, PackageState, Piece, Pieces, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, SigningKeys,
     StageSpec, Staged, Staging, Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
 };
 use http::StatusCode;
@@ -206,7 +206,7 @@ impl Facade for Session {
     }
 
     async fn document(&self, index: Index<'_>) -> Result<Option<Arc<Document>>> {
-        self.reader.document(self.repo(), &self.base, index).await
+        self.reader.document(self.repo(), &self.base, index, None).await
     }
 
     async fn search(&self, text: &str, from: usize, size: usize) -> Result<SearchPage> {
@@ -320,6 +320,10 @@ impl Facade for Session {
 
     async fn derived(&self, key: &str, make: Making) -> Result<Arc<Document>> {
         self.engine.derived(self.repo(), key, make).await
+    }
+
+    async fn signing_keys(&self, kind: KeyKind) -> Result<Arc<SigningKeys>> {
+        self.engine.keys.of_repository(self.repo().id(), kind, self.context.now).await
     }
 
     async fn stored(&self, path: &str) -> Result<Option<Entry>> {

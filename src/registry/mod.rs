@@ -188,6 +188,8 @@ impl Engine {
         // Read first: a change after this makes the next look reload once more.
         let epoch = self.catalog.epoch().await?;
         self.damage.store(self.catalog.damage().await?, Ordering::Release);
+        // A key that another process rotated is among the changes.
+        self.keys.forget();
         let (systems, rows) = (self.catalog.systems().await?, self.catalog.repositories().await?);
         let (table, problems) = Table::build(systems, rows, &self.formats, &self.table());
         for problem in problems {

@@ -16,6 +16,7 @@ use crate::change::{Birth, Change, Precondition};
 use crate::digest::{Algorithm, Digests, Sha256Digest};
 use crate::error::{Error, Result};
 use crate::folders::{FolderState, Making, Moment, Piece, Pieces};
+use crate::keys::{KeyKind, SigningKeys};
 use crate::name::Address;
 use crate::records::{Document, Entry, File, Index, Kind, Listing, ListingPage, PackageState, ReadSeek, Records, SearchPage, VersionState};
 use crate::route::Action;
@@ -221,6 +222,10 @@ pub trait Facade: Send + Sync {
     async fn private_names(&self, names: &[String]) -> Result<HashSet<String>>;
     /// The public keys of signatures made here.
     async fn verification_keys(&self) -> Result<Vec<VerificationKey>>;
+    /// The repository's keys of a kind; made at the first call.
+    async fn signing_keys(&self, _kind: KeyKind) -> Result<Arc<SigningKeys>> {
+        Err(Error::not_implemented("documents are not signed here"))
+    }
 
     /// What lies below a folder of a hosted repository; `None` when nothing ever did.
     async fn folder(&self, _folder: &str) -> Result<Option<FolderState>> {
@@ -580,6 +585,14 @@ impl Repository<Read> {
     /// Failures of the store.
     pub async fn verification_keys(&self) -> Result<Vec<VerificationKey>> {
         self.facade.verification_keys().await
+    }
+
+    /// The repository's own keys of a kind, those of a group too; made at the first call.
+    ///
+    /// # Errors
+    /// Failures of the key store.
+    pub async fn signing_keys(&self, kind: KeyKind) -> Result<Arc<SigningKeys>> {
+        self.facade.signing_keys(kind).await
     }
 }
 

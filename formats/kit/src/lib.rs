@@ -15,6 +15,7 @@ pub mod folders;
 pub mod format;
 pub mod housekeeping;
 pub mod html;
+pub mod keys;
 pub mod limit;
 pub mod listing;
 pub mod name;
@@ -39,6 +40,7 @@ pub use facade::{
 pub use folders::{FolderState, Making, Moment, Piece, Pieces};
 pub use format::{Format, Snippet};
 pub use housekeeping::Holding;
+pub use keys::{KeyKind, PublicKey, SignatureScheme, SigningKey, SigningKeys};
 pub use limit::{ChecksumReader, LimitedReader};
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{

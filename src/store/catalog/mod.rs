@@ -539,4 +539,9 @@ impl Catalog {
     pub async fn put_key(&self, row: KeyRow) -> Result<KeyRow> {
         forward!(self.write(logs::put_key, &row))
     }
+
+    /// Stores a key that signs from now on; the others of its purpose sign until a time.
+    pub async fn rotate_key(&self, row: KeyRow, others_until: Timestamp) -> Result<()> {
+        forward!(self.write(logs::rotate_key, &row, others_until))
+    }
 }
