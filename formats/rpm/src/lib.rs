@@ -10,6 +10,8 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 use entrepot_kit::{BaseUrl, CheckedDocument, Error, Format, Fragment, Result, RouteTable, Snippet, UpstreamPath};
 
+#[cfg(test)]
+mod fuzz;
 mod handler;
 mod header;
 pub mod package;
