@@ -30,7 +30,9 @@ fn rich_spec() -> String {
             spec.push_str(&format!("Requires: dep{dependency} {} {number}.{dependency}-1\n", ["=", "<", ">", "<=", ">="][dependency % 5]));
         }
         if number % 3 == 0 {
-            spec.push_str(&format!("Requires: %{{name}} = %{{epoch}}:%{{version}}-%{{release}}\nProvides: part({number})\nSupplements: rich\nConflicts: part{number}-old < 1:0\n"));
+            spec.push_str(&format!(
+                "Requires: %{{name}} = %{{epoch}}:%{{version}}-%{{release}}\nProvides: part({number})\nSupplements: rich\nConflicts: part{number}-old < 1:0\n"
+            ));
         }
         spec.push_str(&format!("%description part{number}\nPart {number} of it.\n"));
     }
@@ -53,7 +55,10 @@ fn rich_spec() -> String {
     spec.push_str("%pre\ntrue\n%post\ntrue\n%post part3 -p /sbin/ldconfig\n%triggerin -- other\ntrue\n%changelog\n");
     for number in (1..=14).rev() {
         // Two entries a day.
-        spec.push_str(&format!("* {} 2026 Jane Döe <jane@example.com> - {number}\n- Change <{number}> & more\n  and a second line\n\n", DAYS[(14 - number) / 2]));
+        spec.push_str(&format!(
+            "* {} 2026 Jane Döe <jane@example.com> - {number}\n- Change <{number}> & more\n  and a second line\n\n",
+            DAYS[(14 - number) / 2]
+        ));
     }
     spec
 }
@@ -67,7 +72,8 @@ fn fields(piece: &str) -> Vec<String> {
     loop {
         let event = reader.read_event().expect("XML");
         let attributes = |start: &quick_xml::events::BytesStart<'_>| {
-            let mut all: Vec<String> = start.attributes().map(|attribute| attribute.expect("an attribute")).map(|a| format!("{}={}", a.key.as_ref(), a.value)).collect();
+            let mut all: Vec<String> =
+                start.attributes().map(|attribute| attribute.expect("an attribute")).map(|a| format!("{}={}", a.key.as_ref(), a.value)).collect();
             all.sort();
             all.join(" ")
         };

@@ -26,7 +26,8 @@ async fn rpm_page_says_what_works() {
     std::fs::write(folder.join("updateinfo.xml"), "<updates></updates>").unwrap();
     std::fs::write(folder.join("comps.xml"), "<comps></comps>").unwrap();
     let page = page();
-    let lines: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| RUN.iter().any(|program| line.starts_with(program))).collect();
+    let lines: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| RUN.iter().any(|program| line.starts_with(program))).collect();
     assert!(lines.len() >= 12, "{lines:?}");
     let place = |name: &str| machine.home.path().join(name).display().to_string();
     for line in lines {

@@ -27,7 +27,10 @@ async fn rpm_what_is_uploaded_beside_packages_is_part_of_the_metadata() {
     zipped.write_all(advisory("A-1").as_bytes()).unwrap();
     assert_eq!(put(&house, "el9/repodata/updateinfo.xml.gz", zipped.finish().unwrap()).await.status, StatusCode::CREATED);
     let old = repomd(&house, &here).await;
-    assert_eq!(old.data.iter().map(|data| data.kind.as_str()).collect::<Vec<_>>(), ["primary", "filelists", "other", "group", "group_gz", "updateinfo", "modules"]);
+    assert_eq!(
+        old.data.iter().map(|data| data.kind.as_str()).collect::<Vec<_>>(),
+        ["primary", "filelists", "other", "group", "group_gz", "updateinfo", "modules"]
+    );
     assert_eq!(document(&house, &here, &old, "group_gz").await, COMPS);
     assert_eq!(get(&house, &format!("el9/{}", old.of("group").unwrap().href)).await.text(), COMPS);
     assert_eq!(document(&house, &here, &old, "modules").await, MODULES);

@@ -72,7 +72,8 @@ async fn rpm_many_publish_at_once_and_the_index_is_right() {
     const PUBLISHES: usize = 300;
     let house = house().await;
     let here = format!("{HERE}/");
-    let wanted: BTreeSet<String> = (0..PUBLISHES).map(|number| format!("el9/{}", file_name(&format!("p{}", number % 100), &format!("{}.0", number / 100)))).collect();
+    let wanted: BTreeSet<String> =
+        (0..PUBLISHES).map(|number| format!("el9/{}", file_name(&format!("p{}", number % 100), &format!("{}.0", number / 100)))).collect();
     let numbers: Vec<usize> = (0..PUBLISHES).collect();
     for some in numbers.chunks(60) {
         let publishes = some.iter().map(|number| {
