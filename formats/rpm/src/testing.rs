@@ -179,7 +179,7 @@ impl Specimen for RpmSpecimen {
             // Header counts and lengths: those of the signature header, at 96, and of the header, which comes after it.
             changed(96 + 8, 0xff),
             changed(96 + 12, 0xff),
-            changed(good.len() - 2, 0),
+            changed(good.len() - 1, 0),
             with(1000, Value::text("../../evil")),
             with(1000, Value::text("")),
             with(1001, Value::text("1/0")),

@@ -119,7 +119,7 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let machine = Self { home: Home::new() };
-        for folder in ["repos.d", "root"] {
+        for folder in ["repos.d", "root", "dnf-cache", "dnf-state", "dnf-logs"] {
             std::fs::create_dir(machine.home.path().join(folder)).unwrap();
         }
         machine
@@ -165,6 +165,6 @@ impl Machine {
 fn repositories(key: &Path, upstream: &str) -> String {
     let hosted = "name = \"rpm\"\nformat = \"rpm\"\n";
     let all = crate::support::three_repositories("rpm", &format!("url = {upstream:?}, mutable_ttl = 0"));
-    let keys = format!("package_keys = [\"file://{}\"]\n", key.display());
+    let keys = format!("settings = {{ package_keys = [\"file://{}\"] }}\n", key.display());
     all.replacen(hosted, &format!("{hosted}{keys}"), 1)
 }

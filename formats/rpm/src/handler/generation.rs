@@ -63,6 +63,15 @@ impl Generation {
         }))
     }
 
+    /// Whether it is that of a folder below which no package lies: to clients such a folder is not there. Its older states are.
+    pub(super) fn is_gone(&self) -> bool {
+        let has_none = match &self.made_of {
+            MadeOf::Packages(files) => *files == 0,
+            MadeOf::Members(members) => members.iter().all(group::Member::is_empty),
+        };
+        has_none && !self.folder.is_empty()
+    }
+
     /// What a key of this generation's documents begins with.
     fn key(&self, what: &str) -> String {
         format!("rpm/{what}/{:?}/{}/{}", self.moment, self.stamp, self.folder)
@@ -159,11 +168,11 @@ pub(super) async fn document(repository: &Repository<Read>, folder: &str, name: 
     Ok((part.sha256.hex() == name.sha256).then_some((part, generation.time)))
 }
 
-/// Whether there is, or ever was, anything below a folder.
+/// Whether a package lies below a folder.
 pub(super) async fn exists(repository: &Repository<Read>, folder: &str) -> Result<bool> {
     match place::split(folder).0 {
         "" => Ok(true),
-        _ => Ok(Generation::of(repository, folder).await?.is_some()),
+        _ => Ok(Generation::of(repository, folder).await?.is_some_and(|found| !found.is_gone())),
     }
 }
 

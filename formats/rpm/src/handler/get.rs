@@ -64,7 +64,8 @@ async fn metadata(repository: &Repository<Read>, folder: &str, name: &str) -> Re
     let compression = settings::compression(repository);
     match name {
         repodata::REPOMD => {
-            let found = generation::Generation::of(repository, folder).await?.ok_or_else(|| generation::missing(folder))?;
+            let found = generation::Generation::of(repository, folder).await?.filter(|found| !found.is_gone());
+            let found = found.ok_or_else(|| generation::missing(folder))?;
             let document = found.repomd(compression).await?;
             sign::given(repository, &found);
             Ok(Response::document(document))

@@ -29,10 +29,17 @@ pub(super) struct Member {
     extras: Vec<Data>,
 }
 
+impl Member {
+    /// Whether it has no package there, at present.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.has, Has::Fragments(0))
+    }
+}
+
 #[derive(Clone)]
 enum Has {
-    /// The fragments of a hosted repository.
-    Fragments,
+    /// The fragments of a hosted repository, of so many packages.
+    Fragments(u64),
     /// An upstream's metadata.
     Metadata(Arc<proxy::State>),
 }
@@ -48,7 +55,7 @@ pub(super) async fn members(group: &Repository<Read>, folder: &str) -> Result<Op
             let repository = member.at(entrepot_kit::Moment::Revision(state.revision))?;
             let extras = uploaded::data(&repository, folder).await?;
             newest = newest.max(state.time);
-            members.push(Member { repository, has: Has::Fragments, stamp: format!("{address}@{}", state.revision), extras });
+            members.push(Member { repository, has: Has::Fragments(state.files), stamp: format!("{address}@{}", state.revision), extras });
         } else {
             // All or nothing: clients would take what a member that failed has for removed.
             let Some(state) = proxy::state(&member, folder).await.map_err(|error| failed(&address, error))? else { continue };
@@ -127,7 +134,7 @@ async fn selection(generation: &Generation, members: &[Member]) -> Result<Select
         for (index, member) in members.iter().enumerate() {
             let listed = all(&making.folder, member).await?;
             let hidden = match &member.has {
-                Has::Fragments => HashSet::new(),
+                Has::Fragments(_) => HashSet::new(),
                 Has::Metadata(_) => {
                     let mut names: Vec<String> = listed.iter().map(|found| found.name.clone()).collect();
                     names.sort_unstable();
@@ -147,7 +154,7 @@ async fn selection(generation: &Generation, members: &[Member]) -> Result<Select
 async fn all(folder: &str, member: &Member) -> Result<Vec<Listed>> {
     let mut listed = Vec::new();
     match &member.has {
-        Has::Fragments => {
+        Has::Fragments(_) => {
             let mut after = None;
             loop {
                 let wanted = Pieces { folder: folder.to_owned(), kind: repodata::Kind::Primary.name(), after, limit: PAGE };
@@ -190,7 +197,7 @@ pub(super) async fn document(generation: &Generation, members: &[Member], kind: 
     for (index, member) in members.iter().enumerate() {
         let selection = Arc::clone(&selection);
         match &member.has {
-            Has::Fragments => compressor = of_fragments(&generation.folder, (index, member), kind, selection, compressor).await?,
+            Has::Fragments(_) => compressor = of_fragments(&generation.folder, (index, member), kind, selection, compressor).await?,
             Has::Metadata(state) => {
                 let Some(file) = part_of(&generation.folder, member, state, kind).await? else { continue };
                 let reader = file.content.reader().await?;
