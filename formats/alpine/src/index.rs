@@ -45,6 +45,12 @@ impl<'a> Record<'a> {
         Self(text)
     }
 
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.0
+    }
+
     /// The first value of a field; empty when it is not there.
     #[must_use]
     pub fn field(&self, key: char) -> &'a str {
@@ -79,6 +85,21 @@ pub struct Promise {
     pub identity: [u8; 20],
     /// The length.
     pub size: u64,
+}
+
+impl Promise {
+    /// The promise in a line.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{} {}", hex::encode(self.identity), self.size)
+    }
+
+    /// Reads what [`Self::to_text`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (identity, size) = text.split_once(' ')?;
+        Some(Self { identity: hex::decode(identity).ok()?.try_into().ok()?, size: size.parse().ok()? })
+    }
 }
 
 /// The text of an index in the making.

@@ -1,0 +1,95 @@
+//! Indexes that are made here, of hosted repositories and of groups.
+
+use std::sync::Arc;
+
+use entrepot_kit::{Document, Error, FolderState, KeyKind, Kind, Moment, Pieces, Read, Repository, Result, SigningKeys, Timestamp, blocking};
+
+use super::group;
+use crate::document::INDEX;
+use crate::index::{GZIP, Record, Text, order};
+use crate::place::{Folder, NOARCH};
+
+/// Fragments that are read at once.
+const PAGE: usize = 1000;
+
+/// The signed index of a folder; `None` where nothing ever was.
+pub(super) async fn document(repository: &Repository<Read>, folder: &Folder) -> Result<Option<Arc<Document>>> {
+    let keys = repository.signing_keys(KeyKind::Rsa).await?;
+    let key = |stamp: &str| {
+        let signers: Vec<&str> = keys.signing.iter().map(|key| key.public().id.as_str()).collect();
+        format!("alpine/{}/{stamp}/{}", folder.path(), signers.join("+"))
+    };
+    let (made, within, signers) = (repository.clone(), folder.clone(), Arc::clone(&keys));
+    if repository.kind() == Kind::Group {
+        let Some((members, time)) = group::members(repository, folder).await? else { return Ok(None) };
+        let key = key(&group::stamp(repository, &members));
+        let make = async move {
+            let records = group::joined(&made, &within, &members).await?;
+            finish(&made, within, records, signers, time).await
+        };
+        return repository.derived(&key, Box::pin(make)).await.map(Some);
+    }
+    let Some(state) = state(repository, folder).await? else { return Ok(None) };
+    let then = repository.at(Moment::Revision(state.revision))?;
+    let make = async move {
+        let records = hosted(&then, &within).await?;
+        finish(&made, within, records, signers, state.time).await
+    };
+    repository.derived(&key(&state.revision.to_string()), Box::pin(make)).await.map(Some)
+}
+
+/// What an index of a hosted repository is made of, as a whole: the folder, and what fits all architectures.
+pub(super) async fn state(repository: &Repository<Read>, folder: &Folder) -> Result<Option<FolderState>> {
+    let own = repository.folder(&folder.path()).await?;
+    if folder.arch == NOARCH {
+        return Ok(own);
+    }
+    let general = repository.folder(&folder.noarch().path()).await?;
+    Ok(match (own, general) {
+        (Some(one), Some(other)) => {
+            Some(FolderState { revision: one.revision.max(other.revision), time: one.time.max(other.time), files: one.files + other.files })
+        }
+        (one, other) => one.or(other),
+    })
+}
+
+/// The records of a hosted repository's folder, and of what fits all architectures.
+pub(super) async fn hosted(repository: &Repository<Read>, folder: &Folder) -> Result<Vec<String>> {
+    let mut records = Vec::new();
+    let mut folders = vec![folder.path()];
+    if folder.arch != NOARCH {
+        folders.push(folder.noarch().path());
+    }
+    for folder in folders {
+        let mut after = None;
+        loop {
+            let pieces = repository.pieces(Pieces { folder: folder.clone(), kind: INDEX, after, limit: PAGE }).await?;
+            let Some(last) = pieces.last() else { break };
+            after = Some(last.path.clone());
+            for piece in pieces {
+                records.push(String::from_utf8(piece.bytes.to_vec()).map_err(Error::internal)?);
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// Puts records in order, once each, and signs them.
+async fn finish(repository: &Repository<Read>, folder: Folder, mut records: Vec<String>, keys: Arc<SigningKeys>, time: Timestamp) -> Result<Document> {
+    let name = repository.address().repository.to_string();
+    blocking(move || {
+        // The order is stable: of the same version the folder's own, or the first member's, stays.
+        records.sort_by(|one, other| order(&Record::new(one), &Record::new(other)));
+        records.dedup_by(|later, first| {
+            let (later, first) = (Record::new(later), Record::new(first));
+            (later.name(), later.version()) == (first.name(), first.version())
+        });
+        let mut text = Text::default();
+        for record in &records {
+            text.add(record, &folder.arch);
+        }
+        let index = text.finish(&format!("{} {}", folder.branch, folder.repository), &name, &keys, time)?;
+        Ok(Document::new(index, GZIP, Some(time)))
+    })
+    .await
+}
