@@ -2,6 +2,7 @@
 //! the other for registry tokens; those of documents, with which repositories sign what their clients trust, are in [`documents`].
 
 pub(crate) mod documents;
+mod openpgp;
 mod rsa;
 
 use std::collections::{BTreeMap, HashMap};

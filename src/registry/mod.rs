@@ -24,6 +24,7 @@ mod cache;
 mod confine;
 mod facade;
 mod fill;
+mod folders;
 mod group;
 mod hosted;
 pub mod keys;

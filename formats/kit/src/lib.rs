@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod digest;
 pub mod error;
 pub mod facade;
+pub mod folders;
 pub mod format;
 pub mod housekeeping;
 pub mod html;
@@ -36,6 +37,7 @@ pub use facade::{
     Access, Conclusion, Delete, Facade, Found, Grant, Manage, Mount, MountFrom, Overwrite, Publish, Question, Read, Repository, Resource, SignIn, Signature,
     StageSpec, Staged, Staging, UpstreamAnswer, VerificationKey,
 };
+pub use folders::{FolderState, Making, Moment, Piece, Pieces};
 pub use format::{Format, Snippet};
 pub use housekeeping::Holding;
 pub use keys::{KeyKind, PublicKey, SignatureScheme, SigningKey, SigningKeys};

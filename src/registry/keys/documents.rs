@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{Error, KeyKind, PublicKey, Result, SigningKey, SigningKeys, Timestamp};
+use entrepot_kit::{KeyKind, PublicKey, Result, SigningKey, SigningKeys, Timestamp};
 use parking_lot::Mutex;
 
-use super::{Keys, rsa};
+use super::{Keys, openpgp, rsa};
 use crate::store::model::KeyRow;
 
 /// A key as it was just made: what is public of it, what names it, and what is sealed.
@@ -89,7 +89,7 @@ impl Keys {
 
     async fn made(&self, repository: i64, kind: KeyKind, now: Timestamp) -> Result<KeyRow> {
         let purpose = purpose(repository, kind);
-        let Made { id, public, secret } = entrepot_kit::blocking(move || make(kind)).await?;
+        let Made { id, public, secret } = entrepot_kit::blocking(move || make(kind, now)).await?;
         Ok(KeyRow { id, sealed: self.master.seal(&purpose, &secret)?, purpose, public, created: now, expires: None })
     }
 }
@@ -103,17 +103,17 @@ fn public(row: &KeyRow) -> PublicKey {
 }
 
 /// Makes a key; computes for a while.
-fn make(kind: KeyKind) -> Result<Made> {
+fn make(kind: KeyKind, now: Timestamp) -> Result<Made> {
     match kind {
         KeyKind::Rsa => rsa::make(),
-        KeyKind::OpenPgp => Err(Error::not_implemented("this server makes no OpenPGP keys yet")),
+        KeyKind::OpenPgp => openpgp::make(now),
     }
 }
 
 fn open(kind: KeyKind, public: PublicKey, secret: &[u8]) -> Result<Arc<dyn SigningKey>> {
     match kind {
         KeyKind::Rsa => Ok(Arc::new(rsa::Key::open(public, secret)?)),
-        KeyKind::OpenPgp => Err(Error::not_implemented("this server opens no OpenPGP keys yet")),
+        KeyKind::OpenPgp => Ok(Arc::new(openpgp::Key::open(public, secret)?)),
     }
 }
 
