@@ -13,5 +13,6 @@ pub fn all() -> Vec<Arc<dyn Format>> {
         Arc::new(entrepot_format_maven::Maven),
         Arc::new(entrepot_format_generic::Generic),
         Arc::new(entrepot_format_oci::Oci),
+        Arc::new(entrepot_format_alpine::Alpine),
     ]
 }

@@ -2,8 +2,11 @@
 
 use std::io::Write as _;
 
+use bytes::Bytes;
+use entrepot_kit::conformance::{Ask, Reply, Specimen, Variant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use http::Method;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
@@ -161,5 +164,82 @@ impl Built {
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         [self.signatures(), self.unsigned()].concat()
+    }
+}
+
+/// The format's part of the conformance suite. Each package has a branch of its own, as a folder has one index for all its packages.
+pub struct AlpineSpecimen;
+
+impl AlpineSpecimen {
+    fn built(name: &str, version: &str, filling: &str) -> Built {
+        Built::new(name, &format!("{version}-r0"), "x86_64").containing(filling.as_bytes())
+    }
+}
+
+impl Specimen for AlpineSpecimen {
+    fn format(&self) -> &'static str {
+        crate::ID
+    }
+
+    fn publish(&self, name: &str, version: &str, filling: &str) -> Vec<Ask> {
+        vec![Ask::put(self.file_path(name, version), self.file(name, version, filling))]
+    }
+
+    fn file(&self, name: &str, version: &str, filling: &str) -> Bytes {
+        Self::built(name, version, filling).bytes().into()
+    }
+
+    fn file_path(&self, name: &str, version: &str) -> String {
+        format!("{name}/main/x86_64/{}", Self::built(name, version, "").file())
+    }
+
+    fn indexes(&self, name: &str) -> Vec<Variant> {
+        vec![Variant { path: format!("{name}/main/x86_64/APKINDEX.tar.gz"), accept: None }]
+    }
+
+    /// A group signs with a key of its own: the records are the same.
+    fn comparable(&self, index: &[u8]) -> Vec<u8> {
+        crate::index::read(index).unwrap_or_default().into_bytes()
+    }
+
+    fn remove(&self, name: &str, _changed: u64) -> Vec<Ask> {
+        ["1.0.0", "2.0.0"].iter().map(|version| Ask::new(Method::DELETE, self.file_path(name, version))).collect()
+    }
+
+    fn hostile(&self) -> Vec<Ask> {
+        let built = Built::new("conform-hostile", "1.0.0-r0", "x86_64");
+        let at = |path: &str| format!("{path}/{}", built.file());
+        let linked = [gzip(&segment(&[(".PKGINFO", EntryType::Symlink, b"/etc/passwd")], false)), built.data()].concat();
+        vec![
+            Ask::put(at("edge/main/aarch64"), built.bytes()),
+            Ask::put("edge/main/x86_64/other-1.0.0-r0.apk", built.bytes()),
+            Ask::put("edge/main/x86_64/APKINDEX.tar.gz", built.bytes()),
+            Ask::put(at("edge/main/X86"), built.bytes()),
+            Ask::put(at("..%2fedge/main/x86_64"), built.bytes()),
+            Ask::put(at("edge/%2e%2e/main/x86_64"), built.bytes()),
+            Ask::put("keys/main", built.bytes()),
+            Ask::put("edge/ma in", built.bytes()),
+            Ask::put("edge/main", "no package"),
+            Ask::put("edge/main", ""),
+            Ask::put("edge/main", linked),
+            Ask::put("edge/main", [built.control(), built.data(), built.data()].concat()),
+            Ask::put("edge/main", [built.control(), gzip(b"other data")].concat()),
+            Ask::put("edge/main", gzip(&vec![0; 20 << 20])),
+            Ask::put("edge/main", Built::new("conform/hostile", "1.0.0-r0", "x86_64").bytes()),
+            Ask::put("edge/main", Built::new("conform-hostile", "1.0.0-r0", "../x86").bytes()),
+            Ask::put("edge/main", built.clone().with("pkgdesc = a\rP:evil\n").bytes()),
+            Ask::new(Method::DELETE, at("edge/main/x86_64")),
+            Ask::new(Method::DELETE, "edge/main/x86_64/APKINDEX.tar.gz"),
+            Ask::get("edge/main/x86_64/Packages.adb"),
+            Ask::get("keys/..%2fkey"),
+            Ask::get("?after=%00"),
+        ]
+    }
+
+    fn check_error(&self, reply: &Reply) -> Result<(), String> {
+        if !reply.header("content-type").starts_with("text/plain") || reply.body.is_empty() {
+            return Err(String::from("people read a text"));
+        }
+        Ok(())
     }
 }

@@ -38,10 +38,7 @@ pub(super) async fn members(group: &Repository<Read>, folder: &Folder) -> Result
             let file = proxy::index(&member, folder).await.map_err(|error| failed(&address, error))?;
             let Some(file) = file else { continue };
             newest = newest.max(file.entry.created);
-            let digest = match file.entry.digest {
-                Some(digest) => digest.hex(),
-                None => file.content.reader().await.map(drop).map(|()| format!("{}", file.entry.created.0))?,
-            };
+            let digest = file.entry.digest.ok_or_else(|| Error::internal("an index that is not here whole"))?;
             members.push(Member { repository: member, is_hosted: false, stamp: format!("{address}#{digest}") });
         }
     }

@@ -12,7 +12,7 @@ use crate::place::{Folder, NOARCH};
 /// Fragments that are read at once.
 const PAGE: usize = 1000;
 
-/// The signed index of a folder; `None` where nothing ever was.
+/// The signed index of a folder; `None` where nothing is.
 pub(super) async fn document(repository: &Repository<Read>, folder: &Folder) -> Result<Option<Arc<Document>>> {
     let keys = repository.signing_keys(KeyKind::Rsa).await?;
     let key = |stamp: &str| {
@@ -38,19 +38,17 @@ pub(super) async fn document(repository: &Repository<Read>, folder: &Folder) -> 
     repository.derived(&key(&state.revision.to_string()), Box::pin(make)).await.map(Some)
 }
 
-/// What an index of a hosted repository is made of, as a whole: the folder, and what fits all architectures.
+/// What an index of a hosted repository is made of, as a whole: the folder, and what fits all architectures. `None` where nothing is.
 pub(super) async fn state(repository: &Repository<Read>, folder: &Folder) -> Result<Option<FolderState>> {
     let own = repository.folder(&folder.path()).await?;
-    if folder.arch == NOARCH {
-        return Ok(own);
-    }
-    let general = repository.folder(&folder.noarch().path()).await?;
-    Ok(match (own, general) {
+    let general = if folder.arch == NOARCH { None } else { repository.folder(&folder.noarch().path()).await? };
+    let joined = match (own, general) {
         (Some(one), Some(other)) => {
             Some(FolderState { revision: one.revision.max(other.revision), time: one.time.max(other.time), files: one.files + other.files })
         }
         (one, other) => one.or(other),
-    })
+    };
+    Ok(joined.filter(|state| state.files > 0))
 }
 
 /// The records of a hosted repository's folder, and of what fits all architectures.
