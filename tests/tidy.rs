@@ -44,7 +44,7 @@ fn imports(package: &Value) -> BTreeSet<String> {
 
 #[test]
 fn formats_import_the_kit_and_parsing_libraries_only() {
-    const PARSING: [&str; 20] = [
+    const PARSING: [&str; 21] = [
         "async-trait",
         "base64",
         "blake2",
@@ -65,6 +65,7 @@ fn formats_import_the_kit_and_parsing_libraries_only() {
         "thiserror",
         "zip",
         "quick-xml",
+        "zstd",
     ];
     const OCI_CORE: &str = "entrepot-oci-core";
     let metadata = metadata();

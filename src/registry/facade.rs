@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_kit::{
-    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Conclusion, DirectParts, Document, Entry, Error, Facade, File, FolderState, Found, Index, KeyKind, Kind,
-    Listing, ListingPage, Located, Making, Moment, Mount, NewUpload, PackageState, Piece, Pieces, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature, SigningKeys,
-    StageSpec, Staged, Staging, Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
+    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Conclusion, DirectParts, Document, Entry, Error, Facade, File, FolderState, Found,
+    Index, KeyKind, Kind, Listing, ListingPage, Located, Making, Moment, Mount, NewUpload, PackageState, Piece, Pieces, Principal, Question, Records, Resource,
+    Result, SearchItem, SearchPage, Sha256Digest, Signature, SigningKeys, StageSpec, Staged, Staging, Timestamp, Upload, Uploads, UpstreamAnswer,
+    VerificationKey, VersionState,
 };
 use http::StatusCode;
 use parking_lot::Mutex;

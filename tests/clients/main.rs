@@ -23,6 +23,7 @@ mod redirects;
 #[path = "../support/relay.rs"]
 mod relay;
 mod replicas;
+mod rpm;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/mod.rs"]
 mod support;

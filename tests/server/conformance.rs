@@ -6,6 +6,7 @@ use entrepot_format_maven::testing::MavenSpecimen;
 use entrepot_format_npm::testing::NpmSpecimen;
 use entrepot_format_oci::Oci;
 use entrepot_format_pypi::testing::PypiSpecimen;
+use entrepot_format_rpm::testing::RpmSpecimen;
 use entrepot_kit::conformance::{CASES, Specimen};
 use futures::future::join_all;
 
@@ -46,6 +47,11 @@ async fn pypi_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn maven_conforms() {
     conforms(&MavenSpecimen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rpm_conforms() {
+    conforms(&RpmSpecimen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,7 @@ mod recent;
 mod registry;
 #[path = "../support/relay.rs"]
 mod relay;
+mod rpm;
 #[cfg(test)]
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "what the tests with real clients need besides")]

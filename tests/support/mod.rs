@@ -5,6 +5,7 @@ pub(crate) mod balancer;
 pub(crate) mod clients;
 pub(crate) mod distribution;
 pub(crate) mod engine;
+pub(crate) mod gpg;
 pub(crate) mod images;
 pub(crate) mod maven;
 pub(crate) mod process;

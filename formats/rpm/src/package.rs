@@ -315,7 +315,8 @@ fn relations(header: &Header, files: &[(String, FileKind)]) -> Result<Vec<Vec<De
             if is_requires {
                 dependency.pre = bits & PRE != 0;
                 let is_own = own.contains(dependency.name.as_str()) || provided.contains(&format!("{}{}{text}", dependency.name, dependency.flags));
-                let is_again = seen.get(&dependency.name).is_some_and(|(flags, version, pre)| (flags, version, *pre) == (&dependency.flags, &text, dependency.pre));
+                let is_again =
+                    seen.get(&dependency.name).is_some_and(|(flags, version, pre)| (flags, version, *pre) == (&dependency.flags, &text, dependency.pre));
                 if dependency.name.starts_with("rpmlib(") || is_own || is_again {
                     continue;
                 }

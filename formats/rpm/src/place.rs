@@ -33,7 +33,9 @@ pub fn check(path: &str) -> Result<()> {
     path::check_segments(path)?;
     let is_plain = |character: char| character.is_ascii_graphic() && !matches!(character, '%' | '?' | '#' | '<' | '>' | '&' | '"' | '\'' | '@' | '\\');
     if !path.chars().all(is_plain) {
-        return Err(Error::bad_request(format!("the path {path:?} has spaces, or characters that mean something in addresses: use letters, digits and ._-+~^:")));
+        return Err(Error::bad_request(format!(
+            "the path {path:?} has spaces, or characters that mean something in addresses: use letters, digits and ._-+~^:"
+        )));
     }
     if split(path).0.split('/').any(|folder| folder == crate::repodata::FOLDER) {
         return Err(Error::bad_request("packages do not lie in a folder \"repodata\": that is the metadata's"));
@@ -65,7 +67,9 @@ mod tests {
 
     #[test]
     fn names_are_read_off_files() {
-        for (path, name) in [("bash-5.2.15-3.el9.x86_64.rpm", "bash"), ("a/b/python3-foo-bar-1-2.noarch.rpm", "python3-foo-bar"), ("x/kernel-6.1-1.src.rpm", "kernel")] {
+        for (path, name) in
+            [("bash-5.2.15-3.el9.x86_64.rpm", "bash"), ("a/b/python3-foo-bar-1-2.noarch.rpm", "python3-foo-bar"), ("x/kernel-6.1-1.src.rpm", "kernel")]
+        {
             assert_eq!(package_of(path).as_deref(), Some(name), "{path}");
         }
         for path in ["chrome_current_x86_64.rpm", "a-1.noarch.rpm", "-1-1.noarch.rpm", "a-1-1.rpm", "a-1-1.x86_64.deb", ".rpm", ""] {

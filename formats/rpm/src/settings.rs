@@ -29,7 +29,9 @@ pub(crate) fn check(settings: &Value) -> Result<()> {
             url.len() < 500 && ["https://", "http://", "file:///"].iter().any(|scheme| url.starts_with(scheme)) && url.chars().all(|c| c.is_ascii_graphic())
         };
         if !value.as_array().is_some_and(|keys| keys.len() <= MOST_KEYS && keys.iter().all(is_url)) {
-            return Err(Error::bad_request(format!("the setting {PACKAGE_KEYS:?} is a list of URLs of public keys (https://, http://, file:///), not {value}")));
+            return Err(Error::bad_request(format!(
+                "the setting {PACKAGE_KEYS:?} is a list of URLs of public keys (https://, http://, file:///), not {value}"
+            )));
         }
     }
     Ok(())

@@ -110,9 +110,7 @@ pub fn primary(package: &Package) -> String {
     element(&mut out, "  ", "arch", &package.arch);
     version(&mut out, package);
     let _ = writeln!(out, "  <checksum type=\"sha256\" pkgid=\"YES\">{}</checksum>", package.sha256);
-    for (name, value) in
-        [("summary", &package.summary), ("description", &package.description), ("packager", &package.packager), ("url", &package.url)]
-    {
+    for (name, value) in [("summary", &package.summary), ("description", &package.description), ("packager", &package.packager), ("url", &package.url)] {
         element(&mut out, "  ", name, value);
     }
     let _ = writeln!(out, "  <time file=\"{}\" build=\"{}\"/>", package.file_time, package.build_time);

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entrepot_kit::accounts::Tags;
-use entrepot_kit::{Algorithm, FolderState, Listing, ListingPage, PackageState, Piece, Pieces, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp, VersionState};
+use entrepot_kit::{
+    Algorithm, FolderState, Listing, ListingPage, PackageState, Piece, Pieces, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp, VersionState,
+};
 
 use crate::store::model::{
     AuditFilter, AuditRow, BlobFacts, CatalogError, Commit, KeyRow, NewRepository, NewRow, NewWebLogin, PolicyRow, PrincipalRow, PublisherRow, RepositoryRow,

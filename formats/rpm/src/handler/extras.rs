@@ -62,7 +62,9 @@ pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
 pub(super) async fn put(repository: &Repository<Publish>, folder: &str, name: &str, body: Body) -> Result<Response> {
     let plain_name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name);
     let extra = extra(plain_name).ok_or_else(|| {
-        Error::bad_request(format!("{name:?} is made by the server; what can be uploaded here is comps.xml, updateinfo.xml and modules.yaml, plain, as .gz or as .zst"))
+        Error::bad_request(format!(
+            "{name:?} is made by the server; what can be uploaded here is comps.xml, updateinfo.xml and modules.yaml, plain, as .gz or as .zst"
+        ))
     })?;
     if !folder.is_empty() {
         crate::place::check(&format!("{folder}x"))?;

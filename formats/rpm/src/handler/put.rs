@@ -136,7 +136,8 @@ async fn store(repository: &Repository<Publish>, path: &str, package: &Package, 
 
 /// Checks what a package says of its own bytes: the digests of header and payload, as far as they are there.
 fn check_digests(front: &Front, payload: &mut dyn Read) -> Result<()> {
-    let damaged = |what: &str| Error::unprocessable(format!("this package is damaged: the digest of its {what} is another one than it says; build or fetch it again"));
+    let damaged =
+        |what: &str| Error::unprocessable(format!("this package is damaged: the digest of its {what} is another one than it says; build or fetch it again"));
     let said = |tag| Ok::<_, Error>(Some(front.signature.text(tag)?).filter(|digest| !digest.is_empty()));
     for (tag, algorithm) in [(tag::SIGNATURE_SHA256, Algorithm::Sha256), (tag::SIGNATURE_SHA1, Algorithm::Sha1)] {
         if let Some(said) = said(tag)? {

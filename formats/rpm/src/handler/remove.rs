@@ -1,7 +1,9 @@
-//! `DELETE`: a package, by its path or by what it is.
+//! `DELETE`: a package, by its path or by what it is, or a folder with all that lies below it.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use entrepot_kit::route::Answer;
-use entrepot_kit::{Change, Death, Delete, Error, Precondition, Repository, Request, Response, Result};
+use entrepot_kit::{Change, Death, Delete, Entry, Error, Listing, ListingItem, Precondition, Read, Repository, Request, Resource, Response, Result};
 use http::StatusCode;
 
 use super::{ATTEMPTS, extras, missing, overtaken, writable_path};
@@ -11,8 +13,11 @@ use crate::repodata;
 pub(crate) fn delete(repository: Repository<Delete>, request: Request) -> Answer {
     Box::pin(async move {
         let path = writable_path(repository.kind(), &request)?;
-        if request.path.trailing_slash() || path.is_empty() {
-            return Err(Error::bad_request("packages are deleted one by one: name a file"));
+        if path.is_empty() {
+            return Err(Error::bad_request("this would delete every package of the repository: name a file or a folder"));
+        }
+        if request.path.trailing_slash() {
+            return folder(&repository, &format!("{path}/")).await;
         }
         if let Some((_, name)) = repodata::split(&path)
             && repository.stored(&path).await?.is_none_or(|entry| entry.version.is_none())
@@ -26,6 +31,11 @@ pub(crate) fn delete(repository: Repository<Delete>, request: Request) -> Answer
         remove(&repository, &path).await
     })
 }
+
+/// Files that are read at once.
+const PAGE: usize = 1000;
+/// Most files of a folder that goes in one change.
+const MOST: usize = 20_000;
 
 /// `{group}/package/{name}/{version}/{architecture}` as a path.
 fn by_coordinates(segments: &[String]) -> Option<String> {
@@ -56,4 +66,59 @@ async fn remove(repository: &Repository<Delete>, path: &str) -> Result<Response>
         }
     }
     Err(overtaken(path))
+}
+
+async fn folder(repository: &Repository<Delete>, folder: &str) -> Result<Response> {
+    // To delete is to learn what was there.
+    let reader = repository.grant::<Read>(&Resource::Repository).await?;
+    for _ in 0..ATTEMPTS {
+        let files = below(&reader, folder).await?;
+        if files.is_empty() {
+            return Err(Error::not_found(format!("there is no folder {folder:?} in this repository")));
+        }
+        let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut change = Change::new("delete", folder);
+        for file in files {
+            match (file.package, file.version) {
+                (Some(package), Some(version)) => drop(packages.entry(package).or_default().insert(version)),
+                _ => change = change.end(Death::Entry(file.path)),
+            }
+        }
+        for (package, versions) in packages {
+            let Some(state) = repository.package(&package).await? else { continue };
+            let is_all = repository.versions(&package).await?.iter().all(|known| !known.live || versions.contains(&known.version));
+            change = change.only_if(Precondition::PackageAt { package: package.clone(), revision: state.changed });
+            if is_all {
+                change = change.end(Death::Package(package));
+            } else {
+                let deaths = versions.into_iter().map(|version| Death::Version { package: package.clone(), version });
+                change.deaths.extend(deaths);
+            }
+        }
+        match repository.commit(change).await {
+            Err(error) if error.status() == StatusCode::CONFLICT => {}
+            other => return other.map(|_| Response::empty(StatusCode::NO_CONTENT)),
+        }
+    }
+    Err(overtaken(folder))
+}
+
+/// All files below a folder.
+async fn below(reader: &Repository<Read>, folder: &str) -> Result<Vec<Entry>> {
+    let mut files = Vec::new();
+    let mut after = None;
+    loop {
+        let page = reader.entries(&Listing { prefix: folder.to_owned(), after, limit: PAGE, recursive: true }).await?;
+        after = page.items.last().map(|item| item.path().to_owned());
+        files.extend(page.items.into_iter().filter_map(|item| match item {
+            ListingItem::File(entry) => Some(entry),
+            ListingItem::Folder(_) => None,
+        }));
+        if files.len() > MOST {
+            return Err(Error::unprocessable(format!("the folder has more than {MOST} files: delete it part by part")));
+        }
+        if !page.more || after.is_none() {
+            return Ok(files);
+        }
+    }
 }

@@ -15,6 +15,7 @@ use entrepot_kit::{Moment, Timestamp};
 
 pub(crate) use armor::armored;
 pub(crate) use compress::{Compressor, Part, whole};
+pub use read::Listed;
 pub(crate) use repomd::LARGEST as LARGEST_REPOMD;
 pub use repomd::{Data, Repomd};
 

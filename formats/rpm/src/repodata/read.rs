@@ -10,6 +10,8 @@ use quick_xml::{Reader, XmlVersion};
 pub const LARGEST: u64 = 4 << 30;
 /// Most bytes of what it says of one package.
 const LARGEST_PIECE: usize = 64 << 20;
+/// Bytes among which the root of a document is.
+const ROOT: usize = 512;
 /// Bytes that are read at once.
 const STEP: usize = 64 << 10;
 /// Most memory that zstd may ask for, as a power of two: what its own tools allow.
@@ -84,11 +86,11 @@ pub fn packages(reader: &mut dyn Read, each: &mut dyn FnMut(&str) -> Result<()>)
     let mut searched = 0;
     loop {
         let read = reader.read(&mut step).map_err(|error| broken(format!("it cannot be read to its end ({error})")))?;
-        if read == 0 {
-            break;
-        }
         held.extend_from_slice(step.get(..read).unwrap_or_default());
-        if !is_known && held.len() >= 512 {
+        if !is_known {
+            if held.len() < ROOT && read > 0 {
+                continue;
+            }
             check_root(&held)?;
             is_known = true;
         }
@@ -116,9 +118,9 @@ pub fn packages(reader: &mut dyn Read, each: &mut dyn FnMut(&str) -> Result<()>)
         if held.len() > LARGEST_PIECE {
             return Err(broken("what it says of one package has more than 64 MB"));
         }
-    }
-    if !is_known {
-        check_root(&held)?;
+        if read == 0 {
+            break;
+        }
     }
     if begin_of(&held, BEGIN).is_some() {
         return Err(broken("it ends within a package"));
