@@ -91,7 +91,6 @@ pub(crate) fn walk(reader: &mut dyn Read, limit: u64, visit: &mut dyn FnMut(Entr
         let length = entry.size();
         visit(Entry { name: &name, kind, link: link.as_deref(), length, content: &mut entry })?;
     }
-    drop(archive);
     // Behind the end there may be zeros that fill the last record, and nothing else.
     let mut rest = [0; 8192];
     loop {
