@@ -207,7 +207,7 @@ impl Facade for Session {
     }
 
     async fn document(&self, index: Index<'_>) -> Result<Option<Arc<Document>>> {
-        self.reader.document(self.repo(), &self.base, index, None).await
+        self.reader.document(self.repo(), &self.base, index).await
     }
 
     async fn search(&self, text: &str, from: usize, size: usize) -> Result<SearchPage> {

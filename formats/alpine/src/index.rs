@@ -11,7 +11,6 @@ use flate2::write::GzEncoder;
 use crate::member::{Tap, next};
 use crate::place::{ENDING, NOARCH};
 use crate::tarball::{self, Entry, walk};
-use crate::version;
 
 /// The media type of an index.
 pub const GZIP: &str = "application/gzip";
@@ -197,12 +196,6 @@ pub fn records(text: &str) -> impl Iterator<Item = Record<'_>> {
 pub fn find<'a>(text: &'a str, file: &str) -> Option<Record<'a>> {
     let stem = file.strip_suffix(ENDING)?;
     records(text).find(|record| stem.strip_prefix(record.name()).and_then(|rest| rest.strip_prefix('-')) == Some(record.version()))
-}
-
-/// The order of records in an index: by name, the newest version first.
-#[must_use]
-pub fn order(one: &Record<'_>, other: &Record<'_>) -> std::cmp::Ordering {
-    one.name().cmp(other.name()).then_with(|| version::compare(other.version(), one.version())).then_with(|| one.version().cmp(other.version()))
 }
 
 #[cfg(test)]

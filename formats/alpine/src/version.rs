@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_apk() {
-        // From apk's own tests (test/unit/version_test).
+        // All of apk's own tests were tried once; these are of their kinds.
         let ordered = [
             "0.1.0_alpha_pre2",
             "0.1.0_alpha",

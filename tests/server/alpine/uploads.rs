@@ -13,7 +13,7 @@ async fn alpine_packages_come_at_their_path_or_say_it_themselves() {
     let reply = put(&house, &format!("{MAIN}/x86_64/{}", one.file()), one.bytes()).await;
     assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text());
     assert_eq!(reply.header("location"), format!("{HERE}/{MAIN}/x86_64/hello-1.0-r0.apk"));
-    let posted = house.call_as("bob", Call::post(format!("{HERE}/{MAIN}")).body(other.unsigned())).await;
+    let posted = house.call_as("bob", Call::post(format!("{HERE}/{MAIN}"), other.unsigned())).await;
     assert_eq!((posted.status, posted.json()["path"].as_str()), (StatusCode::CREATED, Some("v3.20/main/x86_64/world-2_rc1-r3.apk")));
     for (package, bytes) in [(&one, one.bytes()), (&other, other.unsigned())] {
         let reply = get(&house, &format!("{MAIN}/x86_64/{}", package.file())).await;

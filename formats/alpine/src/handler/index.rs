@@ -6,8 +6,9 @@ use entrepot_kit::{Document, Error, FolderState, KeyKind, Kind, Moment, Pieces, 
 
 use super::group;
 use crate::document::INDEX;
-use crate::index::{GZIP, Record, Text, order};
+use crate::index::{GZIP, Record, Text};
 use crate::place::{Folder, NOARCH};
+use crate::version;
 
 /// Fragments that are read at once.
 const PAGE: usize = 1000;
@@ -73,17 +74,19 @@ pub(super) async fn hosted(repository: &Repository<Read>, folder: &Folder) -> Re
 }
 
 /// Puts records in order, once each, and signs them.
-async fn finish(repository: &Repository<Read>, folder: Folder, mut records: Vec<String>, keys: Arc<SigningKeys>, time: Timestamp) -> Result<Document> {
+async fn finish(repository: &Repository<Read>, folder: Folder, records: Vec<String>, keys: Arc<SigningKeys>, time: Timestamp) -> Result<Document> {
     let name = repository.address().repository.to_string();
     blocking(move || {
+        let named = |record: String| {
+            let fields = Record::new(&record);
+            (fields.name().to_owned(), fields.version().to_owned(), record)
+        };
+        let mut records: Vec<(String, String, String)> = records.into_iter().map(named).collect();
         // The order is stable: of the same version the folder's own, or the first member's, stays.
-        records.sort_by(|one, other| order(&Record::new(one), &Record::new(other)));
-        records.dedup_by(|later, first| {
-            let (later, first) = (Record::new(later), Record::new(first));
-            (later.name(), later.version()) == (first.name(), first.version())
-        });
+        records.sort_by(|one, other| one.0.cmp(&other.0).then_with(|| version::compare(&other.1, &one.1)).then_with(|| one.1.cmp(&other.1)));
+        records.dedup_by(|later, first| (&later.0, &later.1) == (&first.0, &first.1));
         let mut text = Text::default();
-        for record in &records {
+        for (.., record) in &records {
             text.add(record, &folder.arch);
         }
         let index = text.finish(&format!("{} {}", folder.branch, folder.repository), &name, &keys, time)?;
