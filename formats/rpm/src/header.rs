@@ -119,7 +119,7 @@ impl Front {
         }
         let signature = Header::read(reader, "signature header", LARGEST_SIGNATURE)?;
         let padding = (8 - signature.bytes.len() % 8) % 8;
-        read(reader, &mut [0; 8].get_mut(..padding).unwrap_or_default(), "signature header")?;
+        read(reader, [0; 8].get_mut(..padding).unwrap_or_default(), "signature header")?;
         let header = Header::read(reader, "header", LARGEST)?;
         let start = LEAD + (signature.bytes.len() + padding) as u64;
         let end = start + header.bytes.len() as u64;

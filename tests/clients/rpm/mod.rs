@@ -4,6 +4,7 @@
 mod compare;
 mod docs;
 mod install;
+mod many;
 mod zypper;
 
 use std::path::{Path, PathBuf};

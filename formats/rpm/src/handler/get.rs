@@ -71,7 +71,9 @@ async fn metadata(repository: &Repository<Read>, folder: &str, name: &str) -> Re
         }
         repodata::SIGNATURE => {
             let found = sign::asked_for(repository, folder).await?.ok_or_else(|| generation::missing(folder))?;
-            Ok(Response::document(sign::signature(repository, &found, compression).await?))
+            // Not a document, which could be given again: whose signature it is depends on who asked before.
+            let signature = sign::signature(repository, &found, compression).await?;
+            Ok(Response::bytes(StatusCode::OK, "application/pgp-signature", signature.body.clone()))
         }
         repodata::KEY if generation::exists(repository, folder).await? => {
             let keys = sign::keys(repository).await?;
