@@ -15,7 +15,7 @@ pub(crate) static ROUTES: [Route; 7] = [
     Route {
         name: "alpine.delete",
         method: Method::DELETE,
-        template: "{branch}/{repository}/{arch}/{file}",
+        template: "{path..}",
         package: None,
         handler: Handler::Delete(remove::delete),
     },

@@ -199,11 +199,11 @@ impl Specimen for AlpineSpecimen {
 
     /// A group signs with a key of its own: the records are the same.
     fn comparable(&self, index: &[u8]) -> Vec<u8> {
-        crate::index::read(index).unwrap_or_default().into_bytes()
+        crate::index::read(index).map_or_else(|_| index.to_vec(), String::into_bytes)
     }
 
     fn remove(&self, name: &str, _changed: u64) -> Vec<Ask> {
-        ["1.0.0", "2.0.0"].iter().map(|version| Ask::new(Method::DELETE, self.file_path(name, version))).collect()
+        vec![Ask::new(Method::DELETE, format!("{name}/"))]
     }
 
     fn hostile(&self) -> Vec<Ask> {
@@ -230,6 +230,8 @@ impl Specimen for AlpineSpecimen {
             Ask::put("edge/main", built.clone().with("pkgdesc = a\rP:evil\n").bytes()),
             Ask::new(Method::DELETE, at("edge/main/x86_64")),
             Ask::new(Method::DELETE, "edge/main/x86_64/APKINDEX.tar.gz"),
+            Ask::new(Method::DELETE, ""),
+            Ask::new(Method::DELETE, "absent/"),
             Ask::get("edge/main/x86_64/Packages.adb"),
             Ask::get("keys/..%2fkey"),
             Ask::get("?after=%00"),

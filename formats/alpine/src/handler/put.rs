@@ -11,7 +11,7 @@ use http::StatusCode;
 use http::header::LOCATION;
 use serde_json::json;
 
-use super::{ATTEMPTS, hosted_only, missing, overtaken};
+use super::{ATTEMPTS, hosted_only, overtaken};
 use crate::document::{PackageDocument, VersionDocument};
 use crate::package::Package;
 use crate::place::{self, Folder, NOARCH, Place};
@@ -139,12 +139,4 @@ fn terms(arrival: &Arrival) -> Vec<String> {
     let mut seen = std::collections::HashSet::new();
     terms.retain(|term| seen.insert(term.clone()));
     terms
-}
-
-/// There is no package at a path of that kind.
-pub(super) fn package_at(path: &str) -> Result<(Folder, String)> {
-    match place::place(path) {
-        Some(Place::Package(folder, file)) => Ok((folder, file)),
-        _ => Err(missing(path)),
-    }
 }
