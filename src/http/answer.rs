@@ -13,6 +13,7 @@ use entrepot_kit::{Document, Error, File, Format, Response, ResponseBody, Result
 use futures::StreamExt as _;
 
 use crate::http::conditional::{Wanted, accepts_gzip, none_match, range_applies, wanted};
+use crate::http::sending::FilePart;
 
 /// What of a request decides the form of its answer.
 pub(crate) struct Asked<'a> {
@@ -73,7 +74,7 @@ pub(crate) async fn answer(response: Response, asked: &Asked<'_>, format: &dyn F
 }
 
 /// A body that breaks must not end like a whole one: the connection is closed.
-fn broken(error: Error) -> std::io::Error {
+pub(crate) fn broken(error: Error) -> std::io::Error {
     tracing::warn!(%error, cause = ?std::error::Error::source(&error), "a body could not be sent to its end");
     std::io::Error::other(error)
 }
@@ -184,10 +185,16 @@ async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'
         return Ok(builder.body(bytes));
     }
     let length = range.end - range.start;
+    // The same bytes, for a connection over which the kernel can send them.
+    let part = file.content.file().map(|file| FilePart::new(file, range.clone()));
     let stream = file.content.stream(Some(range)).await?;
     let body = SizedStream::new(length, stream.map(|chunk| chunk.map_err(|error| -> Box<dyn std::error::Error> { Box::new(broken(error)) })));
     debug_assert!(matches!(body.size(), BodySize::Sized(_)));
-    Ok(builder.body(body))
+    let mut response = builder.body(body);
+    if let Some(part) = part {
+        response.extensions_mut().insert(part);
+    }
+    Ok(response)
 }
 
 /// Sends a client on to the storage. The URL lets in whoever knows it: no cache may keep it.

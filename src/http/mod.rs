@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::{App, HttpServer, web};
 use entrepot_kit::Address;
 use ipnet::IpNet;
@@ -27,10 +27,13 @@ mod health;
 mod mirrors;
 pub(crate) mod observe;
 mod place;
+mod plain;
 pub(crate) mod publishers;
 mod recent;
 mod registry;
 mod repository;
+mod sending;
+mod socket;
 pub mod tls;
 
 pub(crate) use answer::refuse;
@@ -105,7 +108,7 @@ pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> 
     let (metrics, connected) = (Arc::clone(&engine.metrics), Arc::clone(&ending));
     let server = Server { engine, settings: settings.clone(), ending: Arc::clone(&ending), readiness: Readiness::default() };
     let server = web::Data::new(server);
-    let mut http = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .app_data(server.clone())
             .wrap(actix_web::middleware::from_fn(observe::around))
@@ -115,26 +118,30 @@ pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> 
             .configure(crate::api::routes)
             .configure(crate::ui::routes)
             .default_service(web::to(repository::serve))
-    })
-    .on_connect(move |_, extensions| {
-        extensions.insert(Connection::new(Arc::clone(&metrics), Arc::clone(&connected)));
-    })
-    // The signals are the process's business: what they mean is more than this listener's end.
-    .disable_signals()
-    .client_request_timeout(settings.header_timeout)
-    .keep_alive(settings.keep_alive)
-    .max_connections(settings.max_connections)
-    // Longer than our own patience: what is cut off then can still be counted.
-    .shutdown_timeout(settings.shutdown_timeout.saturating_add(2));
-    http = match &certificate {
-        Some(certificate) => http.bind_rustls_0_23(settings.listen, certificate.config().map_err(io::Error::other)?)?,
-        None => http.bind(settings.listen)?,
     };
-    if settings.workers > 0 {
-        http = http.workers(settings.workers);
-    }
-    let address = http.addrs().first().copied().unwrap_or(settings.listen);
-    let running = http.run();
+    let connect = move |extensions: &mut Extensions| {
+        extensions.insert(Connection::new(Arc::clone(&metrics), Arc::clone(&connected)));
+    };
+    // Longer than our own patience: what is cut off then can still be counted.
+    let shutdown_timeout = settings.shutdown_timeout.saturating_add(2);
+    let (address, running) = match &certificate {
+        None => plain::bind(&settings, shutdown_timeout, app, connect)?,
+        Some(certificate) => {
+            let mut http = HttpServer::new(app)
+                .on_connect(move |_, extensions| connect(extensions))
+                // The signals are the process's business: what they mean is more than this listener's end.
+                .disable_signals()
+                .client_request_timeout(settings.header_timeout)
+                .keep_alive(settings.keep_alive)
+                .max_connections(settings.max_connections)
+                .shutdown_timeout(shutdown_timeout)
+                .bind_rustls_0_23(settings.listen, certificate.config().map_err(io::Error::other)?)?;
+            if settings.workers > 0 {
+                http = http.workers(settings.workers);
+            }
+            (http.addrs().first().copied().unwrap_or(settings.listen), http.run())
+        }
+    };
     let handle = running.handle();
     if let Some(certificate) = &certificate {
         tokio::spawn(Arc::clone(certificate).watch());

@@ -9,12 +9,12 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri, Version};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpRequest, web};
@@ -26,9 +26,12 @@ use tracing::Level;
 
 use crate::access::without_tokens;
 use crate::http::Server;
+use crate::http::answer::broken;
 use crate::http::client::{Client, request_id};
 use crate::http::ending::Connection;
 use crate::http::recent::{self, Again, Asked};
+use crate::http::sending::{self, FilePart, Sending};
+use crate::http::socket::Outlet;
 use crate::log;
 use crate::metrics::{About, Metrics};
 
@@ -108,7 +111,15 @@ fn finish(mut line: Line, mut response: ServiceResponse<BoxBody>) -> ServiceResp
     line.name(response.headers_mut());
     let pattern = response.request().path().starts_with(PAGES).then(|| response.request().match_pattern()).flatten();
     line.answer(response.status(), pattern);
-    response.map_body(|head, body| Observed::new(line, head.status, body))
+    let sending = line.sending(&mut response);
+    response.map_body(|head, body| {
+        let mut observed = Observed::new(line, head.status, body);
+        if let Some(sending) = sending {
+            head.no_chunking(true);
+            observed.sending = Some(sending);
+        }
+        observed
+    })
 }
 
 /// Counts a body on its way in.
@@ -181,6 +192,18 @@ impl Line {
         }
     }
 
+    /// The body as the kernel sends it, where it is part of a file and the connection is one for that. Its length is then said by a header.
+    fn sending(&self, response: &mut ServiceResponse<BoxBody>) -> Option<Sending> {
+        let part = response.response_mut().extensions_mut().remove::<FilePart>()?;
+        let outlet = response.request().conn_data::<Rc<Outlet>>().cloned()?;
+        let answers = self.method == Method::GET && matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        if !answers || part.length() < sending::SMALLEST {
+            return None;
+        }
+        response.headers_mut().insert(header::CONTENT_LENGTH, part.length().into());
+        Some(Sending::new(part, outlet))
+    }
+
     fn write(&self) {
         let told = self.told.borrow();
         // Machines ask for these every few seconds.
@@ -234,6 +257,8 @@ pub(crate) struct Observed {
     body: BoxBody,
     /// What is left of a large chunk.
     rest: Bytes,
+    /// The body where the kernel sends it.
+    sending: Option<Sending>,
     /// Until the body has ended.
     line: Option<(Line, Counter)>,
     length: Option<u64>,
@@ -250,15 +275,56 @@ impl Observed {
         let empty = length == Some(0) || line.method == Method::HEAD || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
         if empty {
             line.whole = true;
-            return Self { body, rest: Bytes::new(), line: None, length };
+            return Self { body, rest: Bytes::new(), sending: None, line: None, length };
         }
         let sent = line.metrics.sent(line.told.borrow().about);
-        Self { body, rest: Bytes::new(), line: Some((line, sent)), length }
+        Self { body, rest: Bytes::new(), sending: None, line: Some((line, sent)), length }
     }
 
     fn ended(&mut self) {
         if let Some((mut line, _)) = self.line.take() {
             line.whole = true;
+        }
+    }
+
+    fn count(&mut self, count: u64) {
+        if let Some((line, sent)) = &mut self.line {
+            sent.inc_by(count);
+            line.sent += count;
+            // The client that gets the last byte may look at the log next: it is written before.
+            if Some(line.sent) == self.length {
+                self.ended();
+            }
+        }
+    }
+
+    /// Goes on with a body that the kernel sends.
+    fn poll_sending(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, <Self as MessageBody>::Error>>> {
+        let Some(sending) = &mut self.sending else { return Poll::Ready(None) };
+        let left = match ready!(sending.poll_ready(context)) {
+            Ok(left) => left,
+            Err(error) => {
+                drop(self.line.take());
+                return Poll::Ready(Some(Err(broken(entrepot_kit::Error::internal(error)).into())));
+            }
+        };
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        let (is_last, sent) = (sending.is_last(), sending.take_sent());
+        self.count(if is_last { sent + left } else { sent });
+        if let Some(sending) = &mut self.sending {
+            sending.send(context);
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        if let Some(sending) = &self.sending {
+            let sent = sending.take_sent();
+            self.count(sent);
         }
     }
 }
@@ -267,11 +333,14 @@ impl MessageBody for Observed {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
-        self.body.size()
+        if self.sending.is_some() { BodySize::Stream } else { self.body.size() }
     }
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.get_mut();
+        if this.sending.is_some() {
+            return this.poll_sending(context);
+        }
         let mut polled = match std::mem::take(&mut this.rest) {
             rest if rest.is_empty() => Pin::new(&mut this.body).poll_next(context),
             rest => Poll::Ready(Some(Ok(rest))),
@@ -282,18 +351,7 @@ impl MessageBody for Observed {
             this.rest = chunk.split_off(PIECE);
         }
         match &polled {
-            Poll::Ready(Some(Ok(bytes))) => {
-                let count = bytes.len() as u64;
-                let sent = this.line.as_mut().map(|(line, sent)| {
-                    sent.inc_by(count);
-                    line.sent += count;
-                    line.sent
-                });
-                // The client that gets the last byte may look at the log next: it is written before.
-                if sent.is_some() && sent == this.length {
-                    this.ended();
-                }
-            }
+            Poll::Ready(Some(Ok(bytes))) => this.count(bytes.len() as u64),
             Poll::Ready(Some(Err(_))) => drop(this.line.take()),
             Poll::Ready(None) => this.ended(),
             Poll::Pending => {}

@@ -4,8 +4,9 @@
 //! for one second. Only on one machine: there this process sees each change before its author is answered, while a replica has to ask the
 //! database, which is most of what a question costs. Each request thread has answers of its own, so that none waits for another.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::fs::File;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use entrepot_kit::{Kind, ResponseBody, Source, Timestamp};
 use foldhash::fast::RandomState;
 
 use crate::http::observe::Told;
+use crate::http::sending::{self, FilePart};
 use crate::registry::{Engine, Repo, Table, Use};
 
 /// How long an answer counts, in milliseconds. What ends by the clock (tokens, times of policies) may so last this much longer.
@@ -31,6 +33,8 @@ const MOST: usize = 1024;
 const MOST_BYTES: usize = 4 << 20;
 /// Largest body.
 const LARGEST: usize = 1 << 20;
+/// Most bodies that are files, each of which is an open one.
+const MOST_FILES: usize = 16;
 /// Most headers of a question.
 const MOST_HEADERS: usize = 24;
 /// Headers that no answer depends on: they differ between programs and tell requests apart.
@@ -53,8 +57,18 @@ struct Recent {
     began: Timestamp,
     answers: HashMap<Box<[u8]>, Rc<Given>, RandomState>,
     bytes: usize,
+    /// Large bodies that are files too.
+    files: Vec<Held>,
     /// The question in hand.
     question: Vec<u8>,
+}
+
+/// A body in memory, by its place there, and the same bytes as a file once that is made.
+struct Held {
+    body: Bytes,
+    file: Rc<OnceCell<Arc<File>>>,
+    /// Since the window began.
+    is_used: bool,
 }
 
 /// What an answer was made of.
@@ -126,8 +140,37 @@ impl Given {
         }
         let mut response = HttpResponse::with_body(self.status, boxed(self.body.clone()));
         *response.headers_mut() = self.headers.clone();
+        if let Some(part) = self.body.as_ref().and_then(|body| part(engine, body)) {
+            response.extensions_mut().insert(part);
+        }
         response
     }
+}
+
+/// A large body as a file that the kernel can send, if there is one by now. A thread has a few.
+fn part(engine: &Engine, body: &Bytes) -> Option<FilePart> {
+    let length = body.len() as u64;
+    if length < sending::SMALLEST {
+        return None;
+    }
+    RECENT.with_borrow_mut(|recent| {
+        if let Some(held) = recent.files.iter_mut().find(|held| held.body.as_ptr() == body.as_ptr() && held.body.len() == body.len()) {
+            let is_hot = std::mem::replace(&mut held.is_used, true);
+            return held.file.get().map(|file| if is_hot { FilePart::hot(Arc::clone(file), 0..length) } else { FilePart::new(Arc::clone(file), 0..length) });
+        }
+        if recent.files.len() < MOST_FILES {
+            let file = Rc::default();
+            recent.files.push(Held { body: body.clone(), file: Rc::clone(&file), is_used: true });
+            let (blobs, body) = (Arc::clone(&engine.blobs), body.clone());
+            // Where no file can be made now, the bytes are sent as ever.
+            actix_web::rt::spawn(async move {
+                if let Ok(Some(made)) = blobs.nameless(body).await {
+                    let _ = file.set(made);
+                }
+            });
+        }
+        None
+    })
 }
 
 fn boxed(body: Option<Bytes>) -> BoxBody {
@@ -158,6 +201,7 @@ pub(crate) fn ask(request: &ServiceRequest, engine: &Engine) -> Asked {
             recent.began = now;
             recent.answers.clear();
             recent.bytes = 0;
+            recent.files.retain_mut(|held| std::mem::take(&mut held.is_used));
         }
         if !write(request, &mut recent.question) {
             return Asked::Other;

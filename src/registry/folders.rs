@@ -45,15 +45,14 @@ impl Engine {
     /// A document that a key says everything of.
     pub(crate) async fn derived(&self, repo: &Repo, key: &str, make: Making) -> Result<Arc<Document>> {
         let key = DocumentKey { repository: repo.id(), scope: 0, package: key.to_owned(), variant: DERIVED.to_owned(), base: String::new() };
-        let cached = || {
-            let found = self.cache.documents.get(&key).map(|(_, document)| document);
-            found.inspect(|_| drop(self.metrics.document_hits.inc()))
-        };
+        let cached = || self.cache.documents.get(&key).map(|(_, document)| document);
         if let Some(document) = cached() {
+            self.metrics.document_hits.inc();
             return Ok(document);
         }
         let _one_at_a_time = self.locks.lock(&format!("{DERIVED}/{}/{}", key.repository, key.package)).await;
         if let Some(document) = cached() {
+            self.metrics.document_hits.inc();
             return Ok(document);
         }
         self.metrics.document_misses.inc();

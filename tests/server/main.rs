@@ -27,6 +27,7 @@ mod registry;
 #[path = "../support/relay.rs"]
 mod relay;
 mod rpm;
+mod sending;
 #[cfg(test)]
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "what the tests with real clients need besides")]

@@ -1,6 +1,7 @@
 //! An answer that is given again is the right one: after each change that counts, the very next answer is another.
 #![cfg(test)]
 
+use entrepot_format_npm::testing;
 use entrepot_kit::Kind;
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -114,4 +115,25 @@ async fn rights_that_end_count_at_once() {
     let rule = r#"forbid (principal == User::"reader", action, resource);"#;
     house.engine().access.operator().put_policy("no-reader", rule).await.expect("a policy");
     assert_eq!(house.call(by_password).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_document_is_given_again_byte_for_byte() {
+    let house = house().await;
+    house.repository("alpha/npm", "npm", Kind::Hosted, false, json!({})).await;
+    let mut manifest = testing::manifest("large", "1.0.0");
+    manifest["contributors"] = json!((0..3000).map(|number| format!("one of the many, number {number}")).collect::<Vec<_>>());
+    let document = testing::publish_body(&manifest, &testing::tarball(&manifest), "latest");
+    let put = house.call_as("alpha-owner", Call::put("/alpha/npm/large", document.to_string()).with("content-type", "application/json")).await;
+    assert!(put.status.is_success(), "{}", put.text());
+    let call = Call::get("/alpha/npm/large").signed("reader", PASSWORD);
+    let first = house.call(call.clone()).await;
+    assert!(first.body.len() > 100_000, "{}", first.text());
+    let before = repeated(&house).await;
+    for _ in 0..200 {
+        let again = house.call(call.clone()).await;
+        assert_eq!((again.status, again.header("content-length"), again.header("etag")), (first.status, first.header("content-length"), first.header("etag")));
+        assert!(again.body == first.body, "another document");
+    }
+    assert!(repeated(&house).await > before, "no answer was given again");
 }

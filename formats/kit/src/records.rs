@@ -105,6 +105,11 @@ pub trait Content: Send + Sync {
         None
     }
 
+    /// The file that these bytes are, from its first to its last, where they lie in one on this machine: the kernel can send it.
+    fn file(&self) -> Option<Arc<std::fs::File>> {
+        None
+    }
+
     /// A reader for blocking code; waits until a fetch under way has ended well.
     async fn reader(&self) -> Result<Box<dyn ReadSeek>>;
 

@@ -86,7 +86,7 @@ proptest! {
         if let Some(marked) = read::without_href(&text) {
             prop_assert_eq!(marked.iter().filter(|byte| **byte == 1).count(), 1);
         }
-        drop(Name::parse(&text));
+        let _ = Name::parse(&text);
         let mut plain = Vec::new();
         for magic in [&[0x1f, 0x8b][..], &[0x28, 0xb5, 0x2f, 0xfd], &[]] {
             if let Ok(mut open) = read::open(std::io::Cursor::new([magic, &bytes].concat())) {

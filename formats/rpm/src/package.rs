@@ -322,7 +322,7 @@ fn relations(header: &Header, files: &[(String, FileKind)]) -> Result<Vec<Vec<De
                 }
                 if dependency.name.starts_with(LIBC) {
                     // Of the versions of the C library the highest says it all.
-                    if libc.as_ref().is_none_or(|known| version::compare_parts(&known.name, &dependency.name).is_lt()) {
+                    if libc.as_ref().is_none_or(|known| is_older_libc(&known.name, &dependency.name)) {
                         libc = Some(dependency);
                     }
                     continue;
@@ -335,6 +335,16 @@ fn relations(header: &Header, files: &[(String, FileKind)]) -> Result<Vec<Vec<De
         all.push(found);
     }
     Ok(all)
+}
+
+/// Whether a dependency on the C library asks for an older one than another: `libc.so.6(GLIBC_2.34)(64bit)`.
+fn is_older_libc(one: &str, other: &str) -> bool {
+    let version = |name: &str| name.split_once("(GLIBC_").and_then(|(_, rest)| rest.split_once(')')).map(|(version, _)| version.to_owned());
+    match (version(one), version(other)) {
+        (None, other) => other.is_some(),
+        (Some(_), None) => false,
+        (Some(one), Some(other)) => version::compare_parts(&one, &other).is_lt(),
+    }
 }
 
 fn comparison(flags: u64) -> &'static str {

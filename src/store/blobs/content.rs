@@ -67,6 +67,10 @@ impl Content for FileContent {
         Some(self.size)
     }
 
+    fn file(&self) -> Option<Arc<File>> {
+        Some(Arc::clone(&self.file))
+    }
+
     async fn stream(&self, range: Option<Range<u64>>) -> Result<ByteStream> {
         let range = range.unwrap_or(0..self.size);
         let ahead = ReadAhead { file: Arc::clone(&self.file), next: range.start, end: range.end.min(self.size), waits: false, running: None };

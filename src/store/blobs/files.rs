@@ -5,11 +5,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use entrepot_kit::records::Content;
 use entrepot_kit::{Error, Result, Sha256Digest, Timestamp};
 use futures::stream::BoxStream;
@@ -114,6 +115,19 @@ impl BlobStore for FileBlobs {
                 return Err(lost(format!("the file has {actual} bytes instead of {size}")));
             }
             Ok(Arc::new(FileContent::new(Arc::new(file), size)) as Arc<dyn Content>)
+        })
+        .await
+    }
+
+    async fn nameless(&self, bytes: Bytes) -> Result<Option<Arc<File>>> {
+        let staging = self.staging.clone();
+        entrepot_kit::blocking(move || {
+            let make = || -> io::Result<File> {
+                let file = tempfile::tempfile_in(&staging)?;
+                file.write_all_at(&bytes, 0)?;
+                Ok(file)
+            };
+            make().map(|file| Some(Arc::new(file))).map_err(storage_failed)
         })
         .await
     }

@@ -14,6 +14,7 @@ mod staging;
 #[cfg(test)]
 mod suite;
 
+use std::fs::File;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -84,6 +85,15 @@ pub trait BlobStore: Send + Sync {
 
     /// Everything that is stored, in no certain order, read as it is asked for.
     fn list(&self) -> BoxStream<'_, Result<StoredObject>>;
+
+    /// Bytes as a file without a name, for the kernel to send; `None` where blobs are no files. It is never made durable.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    async fn nameless(&self, bytes: Bytes) -> Result<Option<Arc<File>>> {
+        let _ = bytes;
+        Ok(None)
+    }
 
     /// Whether bodies can be taken in at the moment: a cheap look, asked for every few seconds.
     ///

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use entrepot_format_rpm::repodata::{Repomd, read};
-use quick_xml::Reader;
 use quick_xml::events::Event;
+use quick_xml::{Reader, XmlVersion};
 
 use super::{Workshop, file_name, upload};
 use crate::support::TestServer;
@@ -72,8 +72,11 @@ fn fields(piece: &str) -> Vec<String> {
     loop {
         let event = reader.read_event().expect("XML");
         let attributes = |start: &quick_xml::events::BytesStart<'_>| {
-            let mut all: Vec<String> =
-                start.attributes().map(|attribute| attribute.expect("an attribute")).map(|a| format!("{}={}", a.key.as_ref(), a.value)).collect();
+            let mut all: Vec<String> = start
+                .attributes()
+                .map(|attribute| attribute.expect("an attribute"))
+                .map(|a| format!("{}={}", a.key.as_ref(), a.normalized_value(XmlVersion::Implicit1_0).expect("a value")))
+                .collect();
             all.sort();
             all.join(" ")
         };
@@ -89,7 +92,11 @@ fn fields(piece: &str) -> Vec<String> {
                     fields.push(format!("{}: {text}", path.join("/")));
                 }
             }
-            Event::GeneralRef(reference) => fields.push(format!("{}: &{};", path.join("/"), &*reference)),
+            // The same character may be written by its number.
+            Event::GeneralRef(reference) => {
+                let character = reference.resolve_char_ref().expect("a reference").map_or_else(|| format!("&{};", &*reference), String::from);
+                fields.push(format!("{}: {character}", path.join("/")));
+            }
             Event::End(_) => drop(path.pop()),
             Event::Eof => return fields,
             other => panic!("{other:?}"),

@@ -5,7 +5,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entrepot_kit::{Result, Sha256Digest};
+use entrepot_kit::Result;
+use sha2::{Digest as _, Sha256};
 
 use super::zipfile::{Member, Zip};
 use super::{broken, refused};
@@ -15,9 +16,11 @@ const LONGEST_LINE: u64 = 8 << 10;
 /// Largest `RECORD`: 100,000 lines of ordinary length.
 const LARGEST: u64 = 32 << 20;
 
-/// Holds the record against the members: every one is listed, once, with its size, and nothing else is; `known` are members whose bytes were
-/// read already, and whose hashes must be right.
-pub(super) fn check(zip: &mut Zip, record: &Member, known: &[(&str, &[u8])]) -> Result<()> {
+/// Unpacked bytes whose hashes are held against the record. What a wheel of more has beyond them, its installer checks.
+const MOST_HASHED: u64 = 2 << 30;
+
+/// Holds the record against the members: every one is listed, once, with its size and its hash, and nothing else is.
+pub(super) fn check(zip: &mut Zip, record: &Member) -> Result<()> {
     if record.size > LARGEST {
         return Err(refused("its RECORD is larger than any that is read"));
     }
@@ -25,6 +28,7 @@ pub(super) fn check(zip: &mut Zip, record: &Member, known: &[(&str, &[u8])]) -> 
     let signatures = [format!("{}.jws", record.name), format!("{}.p7s", record.name)];
     let is_exempt = |name: &str| name == record.name || signatures.iter().any(|signature| signature == name);
     let mut missing: HashMap<String, u64> = zip.members.iter().map(|member| (member.name.clone(), member.size)).collect();
+    let mut hashes: HashMap<String, String> = HashMap::new();
     let mut lines = BufReader::new(zip.open_member(record)?);
     let mut line = Vec::new();
     loop {
@@ -54,17 +58,37 @@ pub(super) fn check(zip: &mut Zip, record: &Member, known: &[(&str, &[u8])]) -> 
         if ["md5", "sha1"].contains(&algorithm) {
             return Err(refused(format!("its RECORD has a hash of {path:?} by {algorithm}, which installers refuse: use sha256")));
         }
-        if let Some((_, bytes)) = known.iter().find(|(name, _)| *name == path)
-            && algorithm == "sha256"
-            && digest.trim_end_matches('=') != URL_SAFE_NO_PAD.encode(Sha256Digest::of(bytes).as_bytes())
-        {
-            return Err(refused(format!("its RECORD has another hash of {path:?} than that file")));
+        if algorithm == "sha256" {
+            hashes.insert(path, digest.trim_end_matches('=').to_owned());
         }
     }
-    match missing.into_keys().filter(|name| !is_exempt(name)).min() {
-        Some(name) => Err(refused(format!("its RECORD does not list {name:?}"))),
-        None => Ok(()),
+    drop(lines);
+    if let Some(name) = missing.into_keys().filter(|name| !is_exempt(name)).min() {
+        return Err(refused(format!("its RECORD does not list {name:?}")));
     }
+    check_hashes(zip, &hashes)
+}
+
+/// Holds the members' bytes against the hashes of the record.
+fn check_hashes(zip: &mut Zip, hashes: &HashMap<String, String>) -> Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut left = MOST_HASHED;
+    for member in zip.members.clone() {
+        let Some(listed) = hashes.get(&member.name) else { continue };
+        let Some(rest) = left.checked_sub(member.size) else { return Ok(()) };
+        left = rest;
+        let (mut bytes, mut hasher) = (zip.open_member(&member)?, Sha256::new());
+        loop {
+            match bytes.read(&mut buffer).map_err(|error| broken(&error))? {
+                0 => break,
+                read => hasher.update(buffer.get(..read).unwrap_or_default()),
+            }
+        }
+        if *listed != URL_SAFE_NO_PAD.encode(hasher.finalize()) {
+            return Err(refused(format!("its RECORD has another hash of {:?} than that file", member.name)));
+        }
+    }
+    Ok(())
 }
 
 /// The three columns of a line; the first may be in quotes.

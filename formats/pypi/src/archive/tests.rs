@@ -53,6 +53,7 @@ fn the_record_must_be_true() {
     refused(with(format!("{record}ghost.py,sha256=x,1\n")), "lists \"ghost.py\"");
     refused(with(format!("{record}{record}")), "lists");
     refused(with(record.replace("METADATA,sha256=", "METADATA,sha256=A")), "another hash");
+    refused(with(record.replace("__init__.py,sha256=", "__init__.py,sha256=A")), "another hash of \"foo/__init__.py\"");
     refused(with(record.replace("METADATA,sha256=", "METADATA,md5=")), "md5");
     refused(with(record.replace("__init__.py,sha256=", "__init__.py,")), "no hash");
     refused(with(record.replace(",14\n", ",15\n")), "says that");

@@ -1,0 +1,76 @@
+//! The listener without TLS: the web framework's own, but for connections whose bodies the kernel can send from files.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use actix_http::{Extensions, HttpService, Protocol, Request, Response};
+use actix_server::Server;
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::body::MessageBody;
+use actix_web::dev::AppConfig;
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::http::Settings;
+use crate::http::socket::Socket;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Binds; the server serves as soon as it runs. Each connection is shown to `connected` before its first request.
+pub(super) fn bind<F, I, S, B>(
+    settings: &Settings,
+    shutdown_timeout: u64,
+    app: F,
+    connected: impl Fn(&mut Extensions) + Clone + Send + 'static,
+) -> io::Result<(SocketAddr, Server)>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    S::Service: 'static,
+    B: MessageBody + 'static,
+{
+    let listener = listen(settings.listen)?;
+    let address = listener.local_addr()?;
+    let mut builder = Server::build().disable_signals().max_concurrent_connections(settings.max_connections).shutdown_timeout(shutdown_timeout);
+    if settings.workers > 0 {
+        builder = builder.workers(settings.workers);
+    }
+    let ending = builder.graceful_shutdown_signal();
+    let (header_timeout, keep_alive) = (settings.header_timeout, settings.keep_alive);
+    let builder = builder.listen("http", listener, move || {
+        let (ending, connected) = (ending.clone(), connected.clone());
+        let service = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let ending = ending.clone();
+                async move { ending.notified().await }
+            })
+            .keep_alive(keep_alive)
+            .client_request_timeout(header_timeout)
+            .local_addr(address)
+            .on_connect_ext(move |socket: &Socket, extensions: &mut Extensions| {
+                extensions.insert(socket.outlet());
+                connected(extensions);
+            })
+            .finish(map_config(app().into_factory().map_err(|error| error.into().error_response()), |()| AppConfig::default()));
+        fn_service(|stream: TcpStream| async move {
+            let socket = Socket::new(stream);
+            let peer = socket.peer();
+            Ok((socket, Protocol::Http1, peer))
+        })
+        .and_then(service)
+    })?;
+    Ok((address, builder.run()))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
