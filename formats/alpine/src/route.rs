@@ -12,11 +12,5 @@ pub(crate) static ROUTES: [Route; 7] = [
     Route { name: "alpine.add", method: Method::PUT, template: "{branch}/{repository}", package: None, handler: Handler::Publish(put::add) },
     Route { name: "alpine.post", method: Method::POST, template: "{branch}/{repository}", package: None, handler: Handler::Publish(put::add) },
     Route { name: "alpine.put", method: Method::PUT, template: "{branch}/{repository}/{arch}/{file}", package: None, handler: Handler::Publish(put::put) },
-    Route {
-        name: "alpine.delete",
-        method: Method::DELETE,
-        template: "{path..}",
-        package: None,
-        handler: Handler::Delete(remove::delete),
-    },
+    Route { name: "alpine.delete", method: Method::DELETE, template: "{path..}", package: None, handler: Handler::Delete(remove::delete) },
 ];
