@@ -218,7 +218,7 @@ impl Specimen for AlpineSpecimen {
             Ask::put(at("..%2fedge/main/x86_64"), built.bytes()),
             Ask::put(at("edge/%2e%2e/main/x86_64"), built.bytes()),
             Ask::put("keys/main", built.bytes()),
-            Ask::put("edge/ma in", built.bytes()),
+            Ask::put("edge/ma%20in", built.bytes()),
             Ask::put("edge/main", "no package"),
             Ask::put("edge/main", ""),
             Ask::put("edge/main", linked),
