@@ -19,8 +19,8 @@ use crate::http::socket::Outlet;
 const WINDOW: u64 = 1 << 20;
 /// The last bytes, sent apart: whoever has them must find all else done.
 const LAST: u64 = 64 << 10;
-/// Bodies below this are as cheap in memory.
-pub(crate) const SMALLEST: u64 = 32 << 10;
+/// Bodies below this are as cheap from memory.
+pub(crate) const SMALLEST: u64 = 16 << 10;
 /// Bytes between those that are looked at. The kernel takes files into memory and drops them in runs of pages.
 const STEP: usize = 16 << 10;
 /// Bytes per read from a disk.

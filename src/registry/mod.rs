@@ -254,6 +254,17 @@ impl Engine {
         }
     }
 
+    /// Makes another key for a repository's documents; the ones before sign beside it for `overlap` milliseconds.
+    ///
+    /// # Errors
+    /// Failures of the key store.
+    pub async fn rotate_key(&self, repo: &Repo, kind: entrepot_kit::KeyKind, overlap: i64) -> Result<entrepot_kit::PublicKey> {
+        let made = self.keys.rotate(repo.id(), kind, overlap, self.now()).await?;
+        // Answers that were just given are signed by the old one only.
+        self.reload().await?;
+        Ok(made)
+    }
+
     /// Runs `work` to its end even when the caller goes away.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Every format passes the kit's suite as hosted, proxy and group; so does a toy that says as little as a format can.
 #![cfg(test)]
 
+use entrepot_format_alpine::testing::AlpineSpecimen;
 use entrepot_format_generic::testing::GenericSpecimen;
 use entrepot_format_maven::testing::MavenSpecimen;
 use entrepot_format_npm::testing::NpmSpecimen;
@@ -52,6 +53,11 @@ async fn maven_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rpm_conforms() {
     conforms(&RpmSpecimen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alpine_conforms() {
+    conforms(&AlpineSpecimen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

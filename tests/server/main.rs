@@ -1,6 +1,7 @@
 //! The server as its clients see it: in this process, with every format and the toy one, each test with a server of its own.
 
 mod access;
+mod alpine;
 mod api;
 mod attacks;
 mod care;

@@ -1,5 +1,6 @@
 //! What the tests share: a server of its own for each test, and real clients in fresh homes.
 
+pub(crate) mod alpine;
 pub(crate) mod api;
 pub(crate) mod balancer;
 pub(crate) mod clients;
