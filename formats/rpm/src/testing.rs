@@ -186,7 +186,7 @@ impl Specimen for RpmSpecimen {
             with(1002, Value::text("1\n")),
             with(1022, Value::text("no arch")),
             with(1000, Value::Numbers(vec![1])),
-            with(1116, Value::Numbers(vec![7])),
+            with(1117, Value::texts(&["a file in no folder"])),
             with(1048, Value::texts(&["no number"])),
             Ask::new(Method::POST, "conform-hostile/x.rpm"),
             Ask::new(Method::DELETE, ""),

@@ -28,14 +28,12 @@ pub(crate) fn get(repository: Repository<Read>, request: Request) -> Answer {
                 Kind::Hosted | Kind::Group => metadata(&repository, folder, name).await,
             };
         }
-        if let Some(file) = file(&repository, &path).await? {
-            return Ok(respond(file));
-        }
+        // Ours before what an upstream may have under that name: that one is about the upstream.
         let base = request.base;
-        match repo_file(&repository, &base, &path).await? {
-            Some(text) => Ok(Response::bytes(StatusCode::OK, "text/plain; charset=utf-8", text)),
-            None => Err(missing(&path)),
+        if let Some(text) = repo_file(&repository, &base, &path).await? {
+            return Ok(Response::bytes(StatusCode::OK, "text/plain; charset=utf-8", text));
         }
+        file(&repository, &path).await?.map(respond).ok_or_else(|| missing(&path))
     })
 }
 
@@ -67,7 +65,7 @@ async fn metadata(repository: &Repository<Read>, folder: &str, name: &str) -> Re
             let found = generation::Generation::of(repository, folder).await?.filter(|found| !found.is_gone());
             let found = found.ok_or_else(|| generation::missing(folder))?;
             let document = found.repomd(compression).await?;
-            sign::given(repository, &found);
+            sign::given(repository, &found).await?;
             Ok(Response::document(document))
         }
         repodata::SIGNATURE => {

@@ -14,31 +14,37 @@ const TOGETHER: i64 = 5000;
 /// Most folders whose last reader is remembered.
 const MOST: usize = 1000;
 
-/// The generation whose `repomd.xml` was given last, and when, by repository and folder. Clients ask for the signature right after the document:
+/// The generation whose `repomd.xml` was given last, and when, by the repository's key and the folder. Clients ask for the signature right after the document:
 /// it must be that document's, though another generation may have come to be in between. Of this process only, which is all that there is on
 /// one machine; elsewhere the newest is the better guess, and a client that gets the other one asks again.
 static GIVEN: LazyLock<Mutex<HashMap<String, (Moment, Timestamp)>>> = LazyLock::new(Mutex::default);
 
-fn place(repository: &Repository<Read>, folder: &str) -> String {
-    format!("{}/{folder}", repository.address())
+/// A key is one repository's of one server, however many there are in this process.
+async fn place(repository: &Repository<Read>, folder: &str) -> Result<String> {
+    let keys = repository.signing_keys(KeyKind::OpenPgp).await?;
+    let key = keys.public.first().map_or("", |key| key.id.as_str());
+    Ok(format!("{key}/{folder}"))
 }
 
 /// Remembers that a generation was given.
-pub(super) fn given(repository: &Repository<Read>, generation: &Generation) {
+pub(super) async fn given(repository: &Repository<Read>, generation: &Generation) -> Result<()> {
+    let place = place(repository, &generation.folder).await?;
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let now = repository.now();
     if given.len() >= MOST {
         given.retain(|_, (_, when)| now.0.saturating_sub(when.0) < TOGETHER);
     }
     if given.len() < MOST {
-        given.insert(place(repository, &generation.folder), (generation.moment, now));
+        given.insert(place, (generation.moment, now));
     }
+    Ok(())
 }
 
 /// The generation whose signature is asked for: that which was given a moment ago, or the newest.
 pub(super) async fn asked_for(repository: &Repository<Read>, folder: &str) -> Result<Option<Generation>> {
     let newest = Generation::of(repository, folder).await?;
-    let last = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).get(&place(repository, folder)).copied();
+    let place = place(repository, folder).await?;
+    let last = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).get(&place).copied();
     let is_recent = |when: Timestamp| repository.now().0.saturating_sub(when.0) < TOGETHER;
     match (newest, last) {
         (Some(newest), Some((moment, when))) if moment != newest.moment && is_recent(when) => {
