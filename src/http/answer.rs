@@ -1,5 +1,6 @@
 //! From a format's response to bytes on the wire: validators, ranges, compression, and the headers that keep browsers safe.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -40,13 +41,17 @@ impl Asked<'_> {
         self.may_redirect && !ours.iter().any(|name| self.headers.contains_key(name))
     }
 
-    fn cache_control(&self, mutable: bool) -> &'static str {
-        match (self.private, mutable && !self.frozen) {
+    fn cache_control(&self, mutable: bool, max_age: Option<u32>) -> Cow<'static, str> {
+        if let Some(seconds) = max_age.filter(|_| !self.frozen) {
+            let (whose, then) = (if self.private { "private" } else { "public" }, if mutable { "must-revalidate" } else { "immutable" });
+            return Cow::Owned(format!("{whose}, max-age={seconds}, {then}"));
+        }
+        Cow::Borrowed(match (self.private, mutable && !self.frozen) {
             (false, true) => "public, max-age=0, must-revalidate",
             (true, true) => "private, max-age=0, must-revalidate",
             (false, false) => "public, max-age=31536000, immutable",
             (true, false) => "private, max-age=31536000, immutable",
-        }
+        })
     }
 }
 
@@ -68,8 +73,8 @@ pub(crate) async fn answer(response: Response, asked: &Asked<'_>, format: &dyn F
             builder.body(bytes)
         }
         ResponseBody::Stream(stream) => builder.streaming(stream.map(|chunk| chunk.map_err(broken))),
-        ResponseBody::Document(document) => send_document(builder, document, asked).await?,
-        ResponseBody::File(file) => send_file(builder, file, asked, format, &response.headers).await?,
+        ResponseBody::Document(document) => send_document(builder, document, asked, response.max_age).await?,
+        ResponseBody::File(file) => send_file(builder, file, asked, format, &response.headers, response.max_age).await?,
     })
 }
 
@@ -82,14 +87,14 @@ pub(crate) fn broken(error: Error) -> std::io::Error {
 /// The type of documents that are compressed as they are.
 const GZIP: &str = "application/gzip";
 
-async fn send_document(mut builder: HttpResponseBuilder, document: Arc<Document>, asked: &Asked<'_>) -> Result<HttpResponse> {
+async fn send_document(mut builder: HttpResponseBuilder, document: Arc<Document>, asked: &Asked<'_>, max_age: Option<u32>) -> Result<HttpResponse> {
     let zipped = document.content_type != GZIP && accepts_gzip(asked.header(http::header::ACCEPT_ENCODING)) && document.body.len() > 512;
     let gzip_tag = format!("{}-gzip", document.etag);
     let etag = if zipped { &gzip_tag } else { &document.etag };
     builder
         .insert_header((header::ETAG, format!("\"{etag}\"")))
         .insert_header((header::VARY, "Accept, Accept-Encoding, Authorization"))
-        .insert_header((header::CACHE_CONTROL, asked.cache_control(true)));
+        .insert_header((header::CACHE_CONTROL, asked.cache_control(true, max_age).as_ref()));
     if let Some(modified) = document.modified {
         builder.insert_header((header::LAST_MODIFIED, modified.http_date()));
     }
@@ -121,12 +126,20 @@ async fn gzip(document: Arc<Document>) -> Result<Bytes> {
     .await
 }
 
-async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'_>, format: &dyn Format, set: &http::HeaderMap) -> Result<HttpResponse> {
+async fn send_file(
+    mut builder: HttpResponseBuilder,
+    file: File,
+    asked: &Asked<'_>,
+    format: &dyn Format,
+    set: &http::HeaderMap,
+    max_age: Option<u32>,
+) -> Result<HttpResponse> {
     // A format that names files by a digest of its own says so; else the blob's name is the tag.
     let said = set.get(http::header::ETAG).and_then(|value| value.to_str().ok()).map(|tag| tag.trim_matches('"').to_owned());
     let etag = said.or_else(|| file.entry.digest.map(|digest| digest.hex()));
     let last_modified = file.entry.created.http_date();
-    builder.insert_header((header::CACHE_CONTROL, asked.cache_control(file.mutable)));
+    let cache_control = asked.cache_control(file.mutable, max_age);
+    builder.insert_header((header::CACHE_CONTROL, cache_control.as_ref()));
     if let Some(etag) = &etag {
         builder.insert_header((header::ETAG, format!("\"{etag}\""))).insert_header((header::LAST_MODIFIED, last_modified.clone()));
     }
@@ -151,10 +164,13 @@ async fn send_file(mut builder: HttpResponseBuilder, file: File, asked: &Asked<'
     let content_type = set.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let content_type = content_type.or_else(|| file.entry.content_type.clone()).unwrap_or_else(|| String::from("application/octet-stream"));
     // The storage answers with the file's type and disposition, and with nothing else that the format said.
-    let is_plain = ![http::header::CONTENT_ENCODING, http::header::CONTENT_DISPOSITION].iter().any(|name| set.contains_key(name));
-    let disposition = disposition(&file, &content_type, format);
+    let is_plain =
+        ![http::header::CONTENT_ENCODING, http::header::CONTENT_DISPOSITION, http::header::CONTENT_SECURITY_POLICY].iter().any(|name| set.contains_key(name));
+    // What a format shows in a sandbox of its own need not be saved.
+    let is_sandboxed = set.get(http::header::CONTENT_SECURITY_POLICY).is_some_and(|policy| policy.as_bytes().starts_with(b"sandbox;"));
+    let disposition = if is_sandboxed { None } else { disposition(&file, &content_type, format) };
     if is_plain && asked.may_redirect() {
-        let headers = DirectHeaders { content_type: content_type.clone(), disposition: disposition.clone(), cache_control: asked.cache_control(file.mutable) };
+        let headers = DirectHeaders { content_type: content_type.clone(), disposition: disposition.clone(), cache_control };
         if let Some(url) = file.content.direct_url(headers).await? {
             return elsewhere(builder, &url);
         }
@@ -227,9 +243,17 @@ fn disposition(file: &File, content_type: &str, format: &dyn Format) -> Option<S
 
 /// Makes the HTTP answer of an error, in the words of the format that was asked (or plain JSON where none was).
 pub(crate) fn refuse(error: &Error, format: Option<&dyn Format>) -> HttpResponse {
+    refuse_with(error, format.map(|format| format.render_error(error)))
+}
+
+/// The same for container clients.
+pub(crate) fn refuse_registry(error: &Error, format: Option<&dyn Format>) -> HttpResponse {
+    refuse_with(error, format.map(|format| format.render_registry_error(error)))
+}
+
+fn refuse_with(error: &Error, rendered: Option<(&'static str, Bytes)>) -> HttpResponse {
     let status = StatusCode::from_u16(error.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let (content_type, body) = format
-        .map_or_else(|| ("application/json", Bytes::from(serde_json::json!({ "error": error.message() }).to_string())), |format| format.render_error(error));
+    let (content_type, body) = rendered.unwrap_or_else(|| ("application/json", Bytes::from(serde_json::json!({ "error": error.message() }).to_string())));
     let mut builder = HttpResponse::build(status);
     if let Some(reason) = error.reason() {
         builder.reason(reason);
@@ -251,9 +275,9 @@ pub(crate) fn refuse(error: &Error, format: Option<&dyn Format>) -> HttpResponse
 }
 
 /// The refusal of a method, with those that would be taken.
-pub(crate) fn method_not_allowed(methods: &[http::Method], format: Option<&dyn Format>) -> HttpResponse {
+pub(crate) fn method_not_allowed(methods: &[http::Method], format: Option<&dyn Format>, is_registry: bool) -> HttpResponse {
     let error = Error::new(http::StatusCode::METHOD_NOT_ALLOWED, "this address is not served by that method");
-    let mut response = refuse(&error, format);
+    let mut response = if is_registry { refuse_registry(&error, format) } else { refuse(&error, format) };
     let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
     if let Ok(allow) = HeaderValue::from_str(&allow) {
         response.headers_mut().insert(header::ALLOW, allow);

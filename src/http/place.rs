@@ -12,6 +12,9 @@ use entrepot_kit::{Address, Format, Query, Result, RouteTable};
 use crate::registry::view::parse_address;
 use crate::registry::{Moment, Repo, Table};
 
+/// What chart repositories have below `/api`.
+const BELOW_API: [&str; 2] = ["charts", "prov"];
+
 /// What of a request says which repository it is about.
 pub(crate) struct Asked<'a> {
     /// The path as it came.
@@ -80,14 +83,32 @@ impl Place {
 
     fn plain(asked: &Asked<'_>, table: &Table) -> Result<Self> {
         let raw = asked.path.strip_prefix('/').unwrap_or(asked.path);
-        if let Some(address) = asked.bound.filter(|address| !table.get(address).is_some_and(|repo| speaks_registry(&*repo.format))) {
+        // What container clients alone speak to has nothing outside of `/v2/`.
+        let has_more = |address: &&Address| table.get(address).is_none_or(|repo| !speaks_registry(&*repo.format) || !repo.format.routes().0.is_empty());
+        if let Some(address) = asked.bound.filter(has_more) {
             let (named, address) = (address.to_string(), Some(address.clone()));
             return Ok(Self { address, moment: None, named, path: RequestPath::decode(raw)?, base: String::new(), registry: None });
+        }
+        if let Some(place) = Self::prefixed(raw)? {
+            return Ok(place);
         }
         let [system, repository, rest] = split(raw);
         let (address, moment) = read(system, repository);
         let named = address.as_ref().map_or_else(|| format!("{system}/{repository}"), ToString::to_string);
         Ok(Self { address, moment, named, path: RequestPath::decode(rest)?, base: format!("/{system}/{repository}"), registry: None })
+    }
+
+    /// `/api/{system}/{repository}/charts`, as clients of chart repositories ask that were not told where `/api` begins: it is below the
+    /// repository.
+    fn prefixed(raw: &str) -> Result<Option<Self>> {
+        let Some(rest) = raw.strip_prefix("api/") else { return Ok(None) };
+        let [system, repository, rest] = split(rest);
+        if !rest.split('/').next().is_some_and(|first| BELOW_API.contains(&first)) {
+            return Ok(None);
+        }
+        let (address, moment) = read(system, repository);
+        let (named, path) = (format!("{system}/{repository}"), RequestPath::decode(&format!("api/{rest}"))?);
+        Ok(Some(Self { address, moment, named, path, base: format!("/{system}/{repository}"), registry: None }))
     }
 
     fn registry(asked: &Asked<'_>, table: &Table, raw: &str) -> Result<Self> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use actix_http::{Extensions, HttpService, Protocol, Request, Response};
 use actix_server::Server;
@@ -16,6 +17,9 @@ use crate::http::socket::Socket;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
+
+/// Time in which what a client still sends is read and thrown away after it was refused: closed at once, it might never see the answer.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Binds; the server serves as soon as it runs. Each connection is shown to `connected` before its first request.
 pub(super) fn bind<F, I, S, B>(
@@ -52,6 +56,7 @@ where
             })
             .keep_alive(keep_alive)
             .client_request_timeout(header_timeout)
+            .client_disconnect_timeout(LAST_WORDS)
             .local_addr(address)
             .on_connect_ext(move |socket: &Socket, extensions: &mut Extensions| {
                 extensions.insert(socket.outlet());

@@ -16,7 +16,7 @@ use entrepot_kit::{
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::access::{Caller, Reach};
-use crate::http::answer::{Asked as Form, answer, method_not_allowed, refuse};
+use crate::http::answer::{Asked as Form, answer, method_not_allowed, refuse, refuse_registry};
 use crate::http::client::Client;
 use crate::http::observe::tell;
 use crate::http::place::{Asked, Place, is_registry, speaks_registry};
@@ -55,6 +55,7 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, server: w
             if error.status() == StatusCode::INTERNAL_SERVER_ERROR {
                 tracing::error!(request_id, %error, cause = ?std::error::Error::source(&error), "a request failed");
             }
+            let refuse = if known.challenge.is_some() { refuse_registry } else { refuse };
             let mut response = refuse(&error, known.format.as_deref());
             if let Some(challenge) = known.challenge.as_ref().filter(|_| error.status() == StatusCode::UNAUTHORIZED) {
                 challenge.write(&mut response);
@@ -237,7 +238,7 @@ impl Incoming<'_> {
                 tell(self.request, |told| told.about.format = format.id());
                 known.format = Some(format);
                 return match other {
-                    Found::OtherMethods(methods) => Ok(method_not_allowed(&methods, known.format.as_deref())),
+                    Found::OtherMethods(methods) => Ok(method_not_allowed(&methods, known.format.as_deref(), known.challenge.is_some())),
                     _ => Err(Error::not_found("this format has no such address")),
                 };
             }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use entrepot_kit::{BaseUrl, Document, FolderState, Records};
+use entrepot_kit::{BaseUrl, Document, FolderState, PathPrefixes, Records, Sha256Digest, Timestamp};
 use moka::sync::Cache;
 
+use crate::registry::source::SourceKey;
 use crate::store::model::{StoredEntry, UpstreamState};
 
 /// A repository's number and a revision of it.
@@ -19,6 +20,15 @@ pub(crate) struct DocumentKey {
     pub(crate) package: String,
     pub(crate) variant: String,
     pub(crate) base: String,
+}
+
+/// That an upstream did not have a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Missing {
+    /// When it said so.
+    pub(crate) at: Timestamp,
+    /// What was kept then as the index of the package.
+    pub(crate) index: Option<Sha256Digest>,
 }
 
 /// Distinct origins for which documents are cached: a flood of invented `Host` headers gets uncached answers, and those that
@@ -38,8 +48,12 @@ pub(crate) struct Caches {
     pub(crate) entries: Cache<(At, u64, String), Arc<StoredEntry>>,
     /// What is known of an upstream's path, so that a fresh answer needs no look into the catalog.
     pub(crate) upstream: Cache<(i64, String), Arc<UpstreamState>>,
-    /// Files that an upstream did not have a moment ago.
-    pub(crate) missing: Cache<(i64, String), ()>,
+    /// Files that an upstream did not have a while ago.
+    pub(crate) missing: Cache<(i64, String), Missing>,
+    /// What the paths of upstreams begin with, by format and digest of the document that says it.
+    pub(crate) prefixes: Cache<(&'static str, Sha256Digest), Option<Arc<PathPrefixes>>>,
+    /// The member that all files of a release come from.
+    pub(crate) sources: Cache<SourceKey, i64>,
     origins: Cache<String, ()>,
 }
 
@@ -67,7 +81,9 @@ impl Caches {
                 })
                 .build(),
             upstream: Cache::builder().max_capacity(50_000).build(),
-            missing: Cache::builder().max_capacity(50_000).time_to_live(Duration::from_secs(10)).build(),
+            missing: Cache::builder().max_capacity(50_000).time_to_live(Duration::from_secs(24 * 3600)).build(),
+            prefixes: Cache::builder().max_capacity(16).build(),
+            sources: Cache::builder().max_capacity(50_000).time_to_live(Duration::from_secs(600)).build(),
             origins: Cache::builder().max_capacity(ORIGINS).time_to_idle(Duration::from_secs(600)).build(),
         }
     }

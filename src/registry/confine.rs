@@ -28,7 +28,11 @@ impl Session {
         for birth in &change.births {
             match birth {
                 Birth::Package { package, .. } | Birth::Version { package, .. } => context.confine(engine, repo, package)?,
-                Birth::Entry { path, package, .. } => context.confine(engine, repo, package.as_ref().unwrap_or(path))?,
+                // What belongs to no package may be about one all the same.
+                Birth::Entry { path, package, .. } => {
+                    let package = package.clone().or_else(|| repo.format.package_of(path));
+                    context.confine(engine, repo, package.as_deref().unwrap_or(path))?;
+                }
                 Birth::Again(path) => self.confine_path(path).await?,
             }
         }

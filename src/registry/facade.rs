@@ -155,6 +155,10 @@ impl Facade for Session {
         self.reader.entry(self.repo(), path).await
     }
 
+    async fn entry_of_each(&self, path: &str) -> Result<Vec<File>> {
+        self.reader.each(self.repo(), path).await
+    }
+
     async fn find(&self, path: &str) -> Result<Option<Found>> {
         if self.kind() != Kind::Group {
             return Ok(self.entry(path).await?.map(|file| Found { file, member: None }));

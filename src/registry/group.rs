@@ -22,28 +22,41 @@ impl Engine {
     /// The members that may answer for a name, before anybody's rights are looked at: those whose rules admit it; only those that
     /// reserve it where some do; only hosted ones where one of these owns it, unless a rule says `merge`.
     pub(crate) async fn candidates<'a>(&self, group: &'a Repo, name: &str, is_package: bool) -> Result<Vec<&'a Leaf>> {
-        if !group.rules.admits(name) {
-            return Ok(Vec::new());
-        }
-        let reserved: Vec<_> = group.leaves.iter().filter(|leaf| leaf.rules.iter().any(|rules| rules.reserves(name))).collect();
-        let admits = |leaf: &&Leaf| {
-            let mirrored = if is_package { leaf.repo.patterns.admits(&leaf.repo.full_name(name)) } else { leaf.repo.patterns.admits(name) };
-            mirrored && leaf.rules.iter().all(|rules| rules.admits(name))
-        };
-        if !reserved.is_empty() {
-            return Ok(reserved.into_iter().filter(admits).collect());
-        }
-        let admitted: Vec<_> = group.leaves.iter().filter(admits).collect();
-        let merges = group.rules.merges(name) || admitted.iter().any(|leaf| leaf.rules.iter().any(|rules| rules.merges(name)));
-        if !merges {
-            for leaf in admitted.iter().filter(|leaf| leaf.repo.kind() == Kind::Hosted) {
+        let Admitted { leaves, decided } = admitted(group, name, is_package);
+        if !decided {
+            for leaf in leaves.iter().filter(|leaf| leaf.repo.kind() == Kind::Hosted) {
                 if self.owns(&leaf.repo, name, is_package).await? {
-                    return Ok(admitted.into_iter().filter(|leaf| leaf.repo.kind() == Kind::Hosted).collect());
+                    return Ok(leaves.into_iter().filter(|leaf| leaf.repo.kind() == Kind::Hosted).collect());
                 }
             }
         }
-        Ok(admitted)
+        Ok(leaves)
     }
+}
+
+/// The members that the rules admit for a name.
+pub(crate) struct Admitted<'a> {
+    pub(crate) leaves: Vec<&'a Leaf>,
+    /// Whether it is they, whoever owns the name.
+    pub(crate) decided: bool,
+}
+
+/// The members that the rules admit for a name: only those that reserve it where some do.
+pub(crate) fn admitted<'a>(group: &'a Repo, name: &str, is_package: bool) -> Admitted<'a> {
+    if !group.rules.admits(name) {
+        return Admitted { leaves: Vec::new(), decided: true };
+    }
+    let reserved: Vec<_> = group.leaves.iter().filter(|leaf| leaf.rules.iter().any(|rules| rules.reserves(name))).collect();
+    let admits = |leaf: &&Leaf| {
+        let mirrored = if is_package { leaf.repo.patterns.admits(&leaf.repo.full_name(name)) } else { leaf.repo.patterns.admits(name) };
+        mirrored && leaf.rules.iter().all(|rules| rules.admits(name))
+    };
+    if !reserved.is_empty() {
+        return Admitted { leaves: reserved.into_iter().filter(admits).collect(), decided: true };
+    }
+    let leaves: Vec<_> = group.leaves.iter().filter(admits).collect();
+    let merges = group.rules.merges(name) || leaves.iter().any(|leaf| leaf.rules.iter().any(|rules| rules.merges(name)));
+    Admitted { leaves, decided: merges }
 }
 
 impl Reader {
@@ -96,7 +109,12 @@ impl Reader {
 
     pub(crate) async fn group_stamp(&self, group: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
         let members = self.members(group, package, true).await?;
-        let stamps = first_error_unless_found(join_all(members.iter().map(|member| self.leaf_stamp(member, package))).await)?;
+        let mut stamps = first_error_unless_found(join_all(members.iter().map(|member| self.leaf_stamp(member, package))).await)?;
+        if package == ALL_PACKAGES && group.format.lists_versions().is_some() && !stamps.is_empty() {
+            // What upstreams have is listed by what hosted members own, whether the caller may read those or not.
+            let hosted = group.leaves.iter().filter(|leaf| leaf.repo.kind() == Kind::Hosted);
+            stamps.extend(hosted.map(|leaf| Arc::from(format!("{}^{}", leaf.repo.id(), leaf.repo.head()))));
+        }
         Ok((!stamps.is_empty()).then(|| stamps.iter().map(|stamp| stamp.as_ref()).collect::<Vec<_>>().join(";").into()))
     }
 
@@ -112,12 +130,17 @@ impl Reader {
         let parts = members.iter().map(|member| async move {
             let Some(stamp) = self.leaf_stamp(member, package).await? else { return Ok(None) };
             let records = Box::pin(self.records_at(member, package, kind, stamp)).await?;
-            Ok(if package == ALL_PACKAGES { records.map(|records| names_of(group, member, &records)) } else { records })
+            let records = if package == ALL_PACKAGES { records.map(|records| names_of(group, member, &records)) } else { records };
+            Ok(records.map(|records| (Arc::clone(member), records)))
         });
         let parts = first_error_unless_found(join_all(parts).await)?;
         if parts.is_empty() {
             return Ok(None);
         }
+        let parts: Vec<_> = match package == ALL_PACKAGES && group.format.lists_versions().is_some() {
+            true => self.engine.only_candidates(group, parts).await?,
+            false => parts.into_iter().map(|(_, records)| records).collect(),
+        };
         let format = Arc::clone(&group.format);
         entrepot_kit::blocking(move || Ok(Some(format.merge(&parts)))).await
     }
@@ -129,20 +152,36 @@ impl Reader {
     /// The file of the first member that has it.
     pub(crate) async fn group_found(&self, group: &Arc<Repo>, path: &str) -> Result<Option<(Arc<Repo>, File)>> {
         let package = group.format.package_of(path);
-        let members = self.members(group, package.as_deref().unwrap_or(path), package.is_some()).await?;
+        let mut members = self.members(group, package.as_deref().unwrap_or(path), package.is_some()).await?;
+        let source = self.one_source(group, path, &mut members).await?;
         let mut failure = None;
         for member in members {
-            let found = match member.kind() {
-                Kind::Hosted => self.hosted_entry(&member, path).await,
-                _ => self.proxy_entry(&member, path).await,
-            };
-            match found {
-                Ok(Some(file)) => return Ok(Some((member, file))),
+            match self.leaf_entry(&member, path).await {
+                Ok(Some(file)) => {
+                    if let Some(source) = source {
+                        source.is(&member);
+                    }
+                    return Ok(Some((member, file)));
+                }
                 Ok(None) => {}
                 Err(error) => failure = Some(error),
             }
         }
         failure.map_or(Ok(None), |error| Err(as_unavailable(error)))
+    }
+
+    async fn leaf_entry(&self, member: &Arc<Repo>, path: &str) -> Result<Option<File>> {
+        match member.kind() {
+            Kind::Hosted => self.hosted_entry(member, path).await,
+            _ => self.proxy_entry(member, path).await,
+        }
+    }
+
+    /// The files of all members that have one.
+    pub(crate) async fn group_each(&self, group: &Arc<Repo>, path: &str) -> Result<Vec<File>> {
+        let package = group.format.package_of(path);
+        let members = self.members(group, package.as_deref().unwrap_or(path), package.is_some()).await?;
+        first_error_unless_found(join_all(members.iter().map(|member| self.leaf_entry(member, path))).await)
     }
 
     pub(crate) async fn group_entries(&self, group: &Arc<Repo>, listing: &Listing) -> Result<ListingPage> {

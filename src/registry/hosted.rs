@@ -25,7 +25,10 @@ impl Reader {
     pub(crate) async fn hosted_records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Records>> {
         let at = self.engine.revision(repo, self.moment).await?;
         if package == ALL_PACKAGES {
-            return self.hosted_names(repo, at).await.map(Some);
+            return match repo.format.lists_versions() {
+                Some(_) => Ok(Some(self.engine.catalog.all_records(repo.id(), kind, at).await?)),
+                None => self.hosted_names(repo, at).await.map(Some),
+            };
         }
         Ok(match repo.format.fragment_folder(package, kind) {
             Some(folder) => self.engine.catalog.file_records(repo.id(), package, &folder, at).await?,

@@ -19,7 +19,8 @@ impl Table {
     /// The proxies that stand for registries elsewhere: those of the default system before others, or else by address. Of several for one
     /// registry the first counts.
     pub fn mirrors(&self) -> impl Iterator<Item = (&Arc<Repo>, &str)> {
-        let speaks = |repo: &&Arc<Repo>| repo.kind() == Kind::Proxy && !repo.format.registry_routes().0.is_empty();
+        // That container clients speak to a repository does not mean that its upstream is a registry.
+        let speaks = |repo: &&Arc<Repo>| repo.kind() == Kind::Proxy && !repo.format.registry_routes().0.is_empty() && !repo.format.upstream_prefix().is_empty();
         let of = |default: bool| self.iter().filter(move |repo| (repo.address().system.as_str() == DEFAULT_SYSTEM) == default);
         of(true).chain(of(false)).filter(speaks).filter_map(|repo| Some((repo, repo.namespace()?)))
     }

@@ -44,6 +44,7 @@ pub mod reconcile;
 mod restoration;
 pub mod retention;
 pub mod rules;
+mod source;
 pub mod table;
 pub mod view;
 

@@ -173,6 +173,19 @@ impl Reader {
         Ok(found)
     }
 
+    /// The file of every member of a group that has it; of any other repository its own.
+    ///
+    /// # Errors
+    /// Those of [`Self::entry`], where nobody has it.
+    pub(crate) async fn each(&self, repo: &Arc<Repo>, path: &str) -> Result<Vec<File>> {
+        if repo.kind() != Kind::Group || path.starts_with('/') {
+            return Ok(self.entry(repo, path).await?.into_iter().collect());
+        }
+        let files = self.group_each(repo, path).await?;
+        files.iter().for_each(|file| self.note(file.source));
+        Ok(files)
+    }
+
     /// Paths below a prefix: what is hosted, or kept.
     ///
     /// # Errors

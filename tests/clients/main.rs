@@ -9,10 +9,13 @@ mod alpine;
 mod direct_uploads;
 mod generic;
 mod generic_uploads;
+mod helm;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/issuer.rs"]
 mod issuer;
 mod maven;
+mod maven_many;
+mod maven_staging;
 mod memory;
 mod npm_commands;
 mod npm_install;

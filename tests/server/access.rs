@@ -58,6 +58,7 @@ pub(crate) fn every_route(house: &House) -> Vec<Probe> {
                 let mut values = vec![
                     ("package", package),
                     ("project", "left-pad"),
+                    ("name", "left-pad"),
                     ("namespace", "left"),
                     ("spec", "left-pad@1.0.0"),
                     ("file", "left-pad-1.0.0.tgz"),
@@ -74,6 +75,7 @@ pub(crate) fn every_route(house: &House) -> Vec<Probe> {
                     ("digest", "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
                     ("reference", "latest"),
                     ("upload", "0123456789abcdef"),
+                    ("id", "release-1"),
                 ];
                 for capture in route.template.split('{').skip(1).filter_map(|part| part.split('}').next()) {
                     let name = capture.trim_start_matches('@').trim_end_matches("..");
@@ -110,7 +112,7 @@ pub(crate) async fn publish(house: &House, user: &str, address: &str, name: &str
 /// A private repository of every format and kind in `alpha`, each with something in it that could be given away.
 pub(crate) async fn furnished(house: &House, upstream: &ScriptedUpstream) -> Vec<String> {
     let mut addresses = Vec::new();
-    for format in ["npm", "pypi", "generic", "oci", "toy"] {
+    for format in ["npm", "pypi", "maven", "generic", "oci", "toy"] {
         let name = |kind: &str| format!("{SYSTEM}/{format}-{kind}");
         house.repository(&name("hosted"), format, Kind::Hosted, false, json!({})).await;
         let settings = json!({ "upstream": { "url": upstream.url(), "allow_private": true, "retries": 0 } });
@@ -123,6 +125,8 @@ pub(crate) async fn furnished(house: &House, upstream: &ScriptedUpstream) -> Vec
         assert_eq!(publish(house, "alpha-owner", "alpha/npm-hosted", package, "1.0.0").await.status, 201);
     }
     assert_eq!(house.call_as("alpha-owner", Call::put("/alpha/generic-hosted/folder/file.txt", "secret")).await.status, 201);
+    let file = "/alpha/maven-hosted/com/acme/left-pad/1.0/left-pad-1.0.txt";
+    assert_eq!(house.call_as("alpha-owner", Call::put(file, "secret")).await.status, 201);
     assert_eq!(house.call_as("alpha-owner", Call::put("/alpha/toy-hosted/left-pad/1.0.0", "secret")).await.status, 201);
     let form = Form::wheel(&Wheel::new("left-pad", "1.0.0", "secret"));
     let upload = Call::post("/alpha/pypi-hosted/", form.body()).with("Content-Type", Form::content_type());

@@ -3,6 +3,7 @@
 
 use entrepot_format_alpine::testing::AlpineSpecimen;
 use entrepot_format_generic::testing::GenericSpecimen;
+use entrepot_format_helm::testing::HelmSpecimen;
 use entrepot_format_maven::testing::MavenSpecimen;
 use entrepot_format_npm::testing::NpmSpecimen;
 use entrepot_format_oci::Oci;
@@ -48,6 +49,11 @@ async fn pypi_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn maven_conforms() {
     conforms(&MavenSpecimen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn helm_conforms() {
+    conforms(&HelmSpecimen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Retention, the use of files, and quotas, as those who push and pull meet them. Days pass by the server's clock.
 #![cfg(test)]
 
+mod charts;
 mod images;
 mod proxies;
 mod quotas;

@@ -6,6 +6,7 @@ mod api;
 mod attacks;
 mod care;
 mod conformance;
+mod helm;
 mod history;
 mod house;
 mod housekeeping;

@@ -1,10 +1,18 @@
 //! Maven's repositories as Maven, Gradle and their like use them.
 #![cfg(test)]
 
+mod bundles;
 mod deploys;
 mod files;
+mod housekeeping;
+mod jars;
+mod later;
 mod metadata;
+mod modules;
 mod proxy;
+mod sealing;
+mod staging;
+mod upstreams;
 
 use entrepot_format_maven::metadata::Metadata;
 use entrepot_format_maven::testing::{jar, path, pom};

@@ -6,6 +6,7 @@ pub(crate) mod balancer;
 pub(crate) mod clients;
 pub(crate) mod distribution;
 pub(crate) mod engine;
+pub(crate) mod forwarder;
 pub(crate) mod gpg;
 pub(crate) mod images;
 pub(crate) mod maven;
@@ -81,6 +82,20 @@ impl Builder {
         server.launch("127.0.0.1:0");
         server
     }
+}
+
+/// The repositories that a page about a client shows as configuration.
+pub(crate) fn repositories_of(page: &str) -> String {
+    let mut config = String::new();
+    let mut inside = false;
+    for line in page.lines() {
+        inside = line == "    [[repository]]" || (inside && (line.starts_with("    ") || line.is_empty()));
+        if inside {
+            config.push_str(line.trim());
+            config.push('\n');
+        }
+    }
+    config
 }
 
 /// A hosted, a proxy and a group repository of a format, named `npm`, `npm-remote` and `npm-all`, all of them public; `upstream` is what stands
@@ -207,6 +222,15 @@ impl TestServer {
     /// Its processes.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.replicas.iter().map(Replica::pid).collect()
+    }
+
+    /// Bytes that its processes wrote, to files and to other programs.
+    pub(crate) fn written(&self) -> u64 {
+        let of = |pid: u32| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+            text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse::<u64>().unwrap()
+        };
+        self.pids().into_iter().map(of).sum()
     }
 
     /// Ends it as a power cut would (`kill -9`).

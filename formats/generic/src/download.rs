@@ -1,10 +1,11 @@
 //! `GET`: a file, a folder, or an entry of an archive.
 
+use entrepot_kit::archive::{self, Browsing};
 use entrepot_kit::{Error, Read, Repository, Request, Response, Result, listing};
 use http::HeaderName;
 
 use crate::upload::is_folder;
-use crate::{archive, media, resumable};
+use crate::{media, resumable};
 
 const SHA256: HeaderName = HeaderName::from_static("x-checksum-sha256");
 
@@ -16,7 +17,8 @@ pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Resul
     let path = request.path.joined();
     let is_folder_path = request.path.trailing_slash();
     if let Some(inside) = archive::split(&path, is_folder_path) {
-        return archive::get(&repository, request, inside).await;
+        let file = repository.file(inside.archive).await?;
+        return archive::get(file, request, inside, Browsing { media: media::by_name, pages: false }).await;
     }
     if is_folder_path {
         return listing::get(&repository, request, &path, None).await;

@@ -3,7 +3,6 @@
 //! A path leads to the bytes that were put there. What a repository's `overwrite` setting says decides whether other bytes may
 //! replace them; the history of each path is kept by the engine. A path can go on inside an archive: `a/b.zip!/c/d.txt`.
 
-mod archive;
 mod checksum;
 mod download;
 mod media;

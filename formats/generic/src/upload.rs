@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use entrepot_kit::{
     Algorithm, Birth, BlobSource, Change, Entry, Error, Kind, Listing, Overwrite, Precondition, Publish, Read, Repository, Request, Resource, Response, Result,
-    Sha256Digest, StageSpec, Staged, path::encode_path,
+    Sha256Digest, StageSpec, Staged, archive, path::encode_path,
 };
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::checksum::Claims;
-use crate::{archive, media};
+use crate::media;
 
 /// The setting that allows other bytes under a path that is taken.
 pub(crate) const OVERWRITE: &str = "overwrite";

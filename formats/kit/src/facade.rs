@@ -193,6 +193,10 @@ pub trait Facade: Send + Sync {
 
     /// A file: stored, or fetched.
     async fn entry(&self, path: &str) -> Result<Option<File>>;
+    /// The file of every member of a group that has it, in their order; else the one.
+    async fn entry_of_each(&self, path: &str) -> Result<Vec<File>> {
+        Ok(self.entry(path).await?.into_iter().collect())
+    }
     /// A file, and the member of a group that has it.
     async fn find(&self, path: &str) -> Result<Option<Found>> {
         Ok(self.entry(path).await?.map(|file| Found { file, member: None }))
@@ -521,6 +525,14 @@ impl Repository<Read> {
     /// 502 and 503 when an upstream that might have it failed.
     pub async fn entry(&self, path: &str) -> Result<Option<File>> {
         self.facade.entry(path).await
+    }
+
+    /// What every member of a group has at a path, in their order; of any other repository what it has.
+    ///
+    /// # Errors
+    /// Those of [`Self::entry`], where nobody has it.
+    pub async fn entry_of_each(&self, path: &str) -> Result<Vec<File>> {
+        self.facade.entry_of_each(path).await
     }
 
     /// The file at a path, or 404.

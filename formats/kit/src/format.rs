@@ -8,11 +8,12 @@ use serde_json::json;
 
 use crate::digest::Algorithm;
 use crate::error::{Error, Result};
-use crate::housekeeping::Holding;
+use crate::housekeeping::{Held, Holding, Outdated, Waiting};
 use crate::records::{Fragment, ReadSeek, Records};
 use crate::request::BaseUrl;
 use crate::route::RouteTable;
-use crate::upstream::{CheckedDocument, Located, Need, Sidecar, UpstreamIndex, UpstreamPath};
+use crate::time::Timestamp;
+use crate::upstream::{CheckedDocument, Located, Need, PathPrefixes, Sidecar, UpstreamIndex, UpstreamPath};
 
 /// How a person points a client at a repository: a title and the lines to paste.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -54,6 +55,17 @@ pub trait Format: Send + Sync + 'static {
         None
     }
 
+    /// The kind of the fragments, of all versions of all packages, that the index of [`crate::ALL_PACKAGES`] is made of: for formats whose
+    /// clients read one document about everything. Its records are then named by [`crate::listed`], and clients wait for the upstream's.
+    fn lists_versions(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Finds a file of [`UpstreamPath::Needs`] in that list: the document itself, which may be large, is then not read again.
+    fn locate_listed(&self, _path: &str, _records: &Records) -> Option<Located> {
+        None
+    }
+
     /// The package that a path belongs to: what name rules, ownership and policies look at. Formats without packages let
     /// the path stand for itself.
     fn package_of(&self, _path: &str) -> Option<String> {
@@ -82,6 +94,29 @@ pub trait Format: Send + Sync + 'static {
     /// tokens are fetched where it says (within the rules of the server).
     fn upstream_challenges(&self) -> bool {
         false
+    }
+
+    /// The path of the small document ([`UpstreamPath::Document`]) in which upstreams say what their paths begin with; `None` where there is
+    /// none, or the repository's settings say that it does not count.
+    fn prefixes_path(&self, _settings: &serde_json::Value) -> Option<&'static str> {
+        None
+    }
+
+    /// Reads that document: what is out of its reach is not asked for. `None` when it says nothing, so that everything is asked for.
+    fn read_prefixes(&self, _document: &Bytes) -> Option<PathPrefixes> {
+        None
+    }
+
+    /// The folder whose files a group gives from one of its proxies only, of a path in it: what two upstreams have of one release need not
+    /// belong together.
+    fn one_source(&self, _path: &str) -> Option<String> {
+        None
+    }
+
+    /// For how many seconds it is remembered that an upstream has no such file, of files that never change. It is forgotten before when the
+    /// index of the package says something new.
+    fn missing_lifetime(&self) -> u32 {
+        10
     }
 
     /// Checks a document of an upstream ([`UpstreamPath::Document`]) before it is kept.
@@ -235,6 +270,33 @@ pub trait Format: Send + Sync + 'static {
         None
     }
 
+    /// Folders of the format's own with what waits for something that may never come. Housekeeping ends it after its time, whatever the rules
+    /// of a repository say.
+    fn waiting(&self) -> &'static [Waiting] {
+        &[]
+    }
+
+    /// Whether the format's own settings let anything go ([`Self::outdated`]).
+    fn tidies(&self, _settings: &serde_json::Value) -> bool {
+        false
+    }
+
+    /// What of a hosted package goes by the format's own settings, besides the versions that retention lets go.
+    ///
+    /// # Errors
+    /// 400 for settings that cannot be read.
+    fn outdated(&self, _settings: &serde_json::Value, _held: &Held<'_>, _now: Timestamp) -> Result<Outdated> {
+        Ok(Outdated::default())
+    }
+
+    /// The document of a version without files that go; `None` where it stays as it is.
+    ///
+    /// # Errors
+    /// 500 for a damaged document.
+    fn version_without(&self, _document: &str, _gone: &[String]) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Whether it counts as a use of a path that its file was sent.
     fn counts_pulls(&self, _path: &str) -> bool {
         true
@@ -243,6 +305,11 @@ pub trait Format: Send + Sync + 'static {
     /// The media type and body of an error in the words of this format's clients.
     fn render_error(&self, error: &Error) -> (&'static str, Bytes) {
         ("application/json", json!({ "error": error.message() }).to_string().into())
+    }
+
+    /// The same in the words of container clients, below `/v2/`.
+    fn render_registry_error(&self, error: &Error) -> (&'static str, Bytes) {
+        self.render_error(error)
     }
 
     /// Whether a client's browser may show a file of this type instead of saving it. What could run scripts must not be.

@@ -5,6 +5,7 @@
 //! read. It has no clock, no file system and no network; whoever runs it supplies those through [`Facade`].
 
 pub mod accounts;
+pub mod archive;
 pub mod body;
 pub mod change;
 pub mod conformance;
@@ -18,6 +19,7 @@ pub mod html;
 pub mod keys;
 pub mod limit;
 pub mod listing;
+pub mod multipart;
 pub mod name;
 pub mod path;
 pub mod records;
@@ -39,19 +41,20 @@ pub use facade::{
 };
 pub use folders::{FolderState, Making, Moment, Piece, Pieces};
 pub use format::{Format, Snippet};
-pub use housekeeping::Holding;
+pub use housekeeping::{Held, HeldFile, Holding, Outdated, Waiting};
 pub use keys::{KeyKind, PublicKey, SignatureScheme, SigningKey, SigningKeys};
 pub use limit::{ChecksumReader, LimitedReader};
+pub use multipart::Multipart;
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{
     ALL_PACKAGES, Content, Document, Entry, File, Fragment, Index, Kind, Listing, ListingItem, ListingPage, PackageState, ReadSeek, Records, SearchItem,
-    SearchPage, Source, VersionRecord, VersionState,
+    SearchPage, Source, VersionRecord, VersionState, listed, split_listed,
 };
 pub use request::{BaseUrl, Query, Request, Response, ResponseBody};
 pub use route::{Action, Captures, Handler, Route, RouteTable};
 pub use time::Timestamp;
 pub use uploads::{DirectPart, DirectParts, NewUpload, Upload, Uploads};
-pub use upstream::{CheckedDocument, Located, Need, Sidecar, UpstreamDocument, UpstreamIndex, UpstreamPath, Whole};
+pub use upstream::{CheckedDocument, Located, Need, PathPrefixes, Sidecar, UpstreamDocument, UpstreamIndex, UpstreamPath, Whole};
 
 /// Runs `work` where blocking is allowed: decompression, parsing of large documents, reading of staged files.
 ///

@@ -16,6 +16,8 @@ use crate::request::{Request, Response};
 /// Items of a page when the client does not say, and at most.
 const PAGE: usize = 1000;
 const MOST: usize = 5000;
+/// What no path goes beyond.
+const LAST: char = char::MAX;
 /// Longest cursor.
 const LONGEST_CURSOR: usize = 4096;
 
@@ -37,6 +39,17 @@ pub async fn get(repository: &Repository<Read>, request: Request, folder: &str, 
     let recursive = request.query.get("recursive").is_some_and(|value| !matches!(value, "false" | "0"));
     let listing = Listing { prefix, after, limit: request.query.number("limit", PAGE, MOST).max(1), recursive };
     let mut page = repository.entries(&listing).await?;
+    if let Some(hidden) = hidden
+        && page.more
+        && page.items.last().is_some_and(|last| is_hidden(last.path()))
+    {
+        // What is hidden is no cursor either: the page goes on behind all of it.
+        page.items.retain(|item| !is_hidden(item.path()));
+        let behind = Listing { after: Some(format!("{hidden}{LAST}")), limit: listing.limit - page.items.len(), ..listing.clone() };
+        let rest = repository.entries(&behind).await?;
+        page.items.extend(rest.items);
+        page.more = rest.more;
+    }
     // Where the next page begins is the last item's, also when that is not shown.
     let last = page.more.then(|| page.items.last().map(|last| last.path().to_owned())).flatten();
     page.items.retain(|item| !is_hidden(item.path()));

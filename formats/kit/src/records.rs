@@ -1,5 +1,6 @@
 //! What the store keeps, as a format sees it: packages, versions, entries; and what is made of them: index documents.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{Read, Seek};
 use std::ops::Range;
@@ -87,7 +88,7 @@ pub struct DirectHeaders {
     /// `Content-Disposition`, if any.
     pub disposition: Option<String>,
     /// `Cache-Control`.
-    pub cache_control: &'static str,
+    pub cache_control: Cow<'static, str>,
 }
 
 /// Bytes that can be read from any place, and again.
@@ -175,6 +176,21 @@ pub const BASE_MARK: u8 = 0x01;
 
 /// Stands in place of a package for all of them: the records of this index are the names of packages, in place of versions.
 pub const ALL_PACKAGES: &str = "/";
+
+/// Separates a package from its version in the records of [`ALL_PACKAGES`], where a format lists versions there. No name has a line end.
+const LISTED: char = '\n';
+
+/// The name of a version among the records of [`ALL_PACKAGES`] ([`crate::Format::lists_versions`]).
+#[must_use]
+pub fn listed(package: &str, version: &str) -> String {
+    format!("{package}{LISTED}{version}")
+}
+
+/// The package that a record of [`ALL_PACKAGES`] is of, and its version where the format lists versions there.
+#[must_use]
+pub fn split_listed(record: &str) -> (&str, Option<&str>) {
+    record.split_once(LISTED).map_or((record, None), |(package, version)| (package, Some(version)))
+}
 
 /// One version's part of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -125,13 +125,15 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body.
     pub body: ResponseBody,
+    /// How long caches may give a document or file without asking, in seconds, where a setting says so and not the kind of thing.
+    pub max_age: Option<u32>,
 }
 
 impl Response {
     /// An answer without a body.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: ResponseBody::Empty }
+        Self { status, headers: HeaderMap::new(), body: ResponseBody::Empty, max_age: None }
     }
 
     /// A small body with its media type.
@@ -139,7 +141,7 @@ impl Response {
     pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Self { status, headers, body: ResponseBody::Bytes(body.into()) }
+        Self { status, headers, body: ResponseBody::Bytes(body.into()), max_age: None }
     }
 
     /// A small JSON body.
@@ -154,13 +156,20 @@ impl Response {
     /// An index document.
     #[must_use]
     pub fn document(document: Arc<Document>) -> Self {
-        Self { status: StatusCode::OK, headers: HeaderMap::new(), body: ResponseBody::Document(document) }
+        Self { status: StatusCode::OK, headers: HeaderMap::new(), body: ResponseBody::Document(document), max_age: None }
     }
 
     /// A stored file.
     #[must_use]
     pub fn file(file: File) -> Self {
-        Self { status: StatusCode::OK, headers: HeaderMap::new(), body: ResponseBody::File(file) }
+        Self { status: StatusCode::OK, headers: HeaderMap::new(), body: ResponseBody::File(file), max_age: None }
+    }
+
+    /// The same answer, which caches may give so many seconds without asking.
+    #[must_use]
+    pub fn with_max_age(mut self, seconds: u32) -> Self {
+        self.max_age = Some(seconds);
+        self
     }
 
     /// The same answer with one more header; a value that is not valid in a header is dropped.

@@ -1,5 +1,7 @@
 //! What a format says about the registries that it is pulled from.
 
+use std::collections::BTreeSet;
+
 use crate::digest::Digests;
 
 /// What a path of an upstream is.
@@ -128,4 +130,53 @@ pub struct Need {
     pub path: String,
     /// Whether it is a document that has needs of its own.
     pub document: bool,
+}
+
+/// What the paths of an upstream begin with: folders and files, without slashes at their ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPrefixes(BTreeSet<String>);
+
+impl PathPrefixes {
+    /// These; `None` for none at all, which nobody means.
+    #[must_use]
+    pub fn new(prefixes: BTreeSet<String>) -> Option<Self> {
+        (!prefixes.is_empty()).then_some(Self(prefixes))
+    }
+
+    /// Whether a file may be there: it is below one of the prefixes, or its folder is above one. What lies in the root always may.
+    #[must_use]
+    pub fn admits(&self, path: &str) -> bool {
+        let Some((folder, _)) = path.rsplit_once('/') else { return true };
+        let mut ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        if ends.any(|end| path.get(..end).is_some_and(|beginning| self.0.contains(beginning))) {
+            return true;
+        }
+        let above = format!("{folder}/");
+        self.0.range(above.clone()..).next().is_some_and(|prefix| prefix.starts_with(&above))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PathPrefixes;
+
+    #[test]
+    fn prefixes_admit_what_is_below_and_above_them() {
+        let prefixes = ["com/acme", "org/example/tools", "org/one.xml"].into_iter().map(str::to_owned).collect();
+        let prefixes = PathPrefixes::new(prefixes).unwrap();
+        for (path, admitted) in [
+            ("com/acme/lib/1/lib-1.jar", true),
+            ("com/acme/maven-metadata.xml", true),
+            ("com/maven-metadata.xml", true),
+            ("com/acmee/lib/1/lib-1.jar", false),
+            ("org/example/tool/1/tool-1.jar", false),
+            ("org/example/maven-metadata.xml", true),
+            ("org/one.xml", true),
+            ("net/a/1/a-1.pom", false),
+            ("archetype-catalog.xml", true),
+        ] {
+            assert_eq!(prefixes.admits(path), admitted, "{path}");
+        }
+        assert_eq!(PathPrefixes::new(std::collections::BTreeSet::new()), None);
+    }
 }

@@ -11,6 +11,16 @@ pub const CATALOG: &str = "archetype-catalog.xml";
 pub const PREFIXES: &str = ".meta/prefixes.txt";
 /// Where checksums wait for their files. No path of a client leads there.
 pub const PARKED: &str = ".checksums/";
+/// Where releases wait for their promotion: a folder for each stage, with the paths of the layout below it.
+pub const STAGING: &str = ".staging/";
+/// Marks of releases that take no more files, at the path of their folder.
+pub const SEALED: &str = ".sealed/";
+/// What the list of archetypes is made of: a mark for each version, below the name of its package.
+pub const ARCHETYPES: &str = ".archetypes/";
+/// Where whole releases are sent to.
+pub const BUNDLE: &str = ".bundle";
+/// What all of these begin with. No group does: a dot in the name of its folder could be read in two ways.
+pub const OWN: &str = ".";
 
 /// Extensions with a dot inside.
 const DOTTED: [&str; 7] = ["tar.gz", "tar.bz2", "tar.xz", "tar.zst", "tar.lz4", "tar.lzma", "tar.Z"];
@@ -92,7 +102,7 @@ pub enum Place<'a> {
 /// Reads a path.
 #[must_use]
 pub fn place(path: &str) -> Place<'_> {
-    if path.starts_with(PARKED) {
+    if [PARKED, STAGING, SEALED, ARCHETYPES].iter().any(|own| path.starts_with(own)) || path.split('/').next() == Some(BUNDLE) {
         return Place::Own;
     }
     if let Some((of, algorithm)) = checksum::split(path) {
@@ -192,6 +202,15 @@ pub fn version_folder(package: &str, version: &str) -> String {
     format!("{}/{version}", package_folder(package))
 }
 
+/// The folder of the release that a file is of.
+#[must_use]
+pub fn release_folder(path: &str) -> Option<String> {
+    match place(path) {
+        Place::Artifact(coordinates) if coordinates.build == Build::Release => path.rsplit_once('/').map(|(folder, _)| folder.to_owned()),
+        _ => None,
+    }
+}
+
 /// The package whose metadata a folder has by its name: its last part is the artifact. What lies in the root is a group alone.
 #[must_use]
 pub fn package_of_folder(folder: &str) -> Option<String> {
@@ -209,6 +228,26 @@ pub fn snapshot_of_folder(folder: &str) -> Option<(String, &str)> {
     package_of_folder(above).filter(|package| package.contains(':')).map(|package| (package, version))
 }
 
+/// The package that something is about which the repository keeps for itself.
+fn package_of_own(path: &str) -> Option<String> {
+    if let Some(of) = path.strip_prefix(PARKED) {
+        package_of(of)
+    } else if let Some(rest) = path.strip_prefix(STAGING) {
+        package_of(rest.split_once('/')?.1)
+    } else if let Some(folder) = path.strip_prefix(SEALED) {
+        release_of_folder(folder).map(|(package, _)| package)
+    } else {
+        path.strip_prefix(ARCHETYPES)?.split_once('/').map(|(package, _)| package.to_owned())
+    }
+}
+
+/// The package and version that a folder is of, if it can be a release's.
+#[must_use]
+pub fn release_of_folder(folder: &str) -> Option<(String, &str)> {
+    let (above, version) = folder.rsplit_once('/').filter(|(_, version)| !version.is_empty() && !is_snapshot(version))?;
+    package_of_folder(above).filter(|package| package.contains(':')).map(|package| (package, version))
+}
+
 /// The package that a path belongs to: what rules about names look at.
 #[must_use]
 pub fn package_of(path: &str) -> Option<String> {
@@ -216,7 +255,8 @@ pub fn package_of(path: &str) -> Option<String> {
         Place::Artifact(coordinates) => Some(coordinates.package()),
         Place::Metadata { folder } => snapshot_of_folder(folder).map(|(package, _)| package).or_else(|| package_of_folder(folder)),
         Place::Checksum { of, .. } => package_of(of),
-        Place::Catalog | Place::Prefixes | Place::Own => None,
+        Place::Catalog | Place::Prefixes => None,
+        Place::Own => package_of_own(path),
         Place::Other => {
             // In the folder of a version, by the layout.
             let (folder, _) = path.rsplit_once('/')?;
@@ -297,7 +337,13 @@ mod tests {
         assert_eq!(package_of("acme/maven-metadata.xml").as_deref(), Some("acme"));
         assert_eq!(package_of("a/b/1-SNAPSHOT/maven-metadata.xml").as_deref(), Some("a:b"));
         assert_eq!(place("maven-metadata.xml"), Place::Other);
-        assert_eq!(place(".checksums/a.sha1"), Place::Own);
+        for own in [".checksums/a.sha1", ".staging/x/a/b/1/b-1.jar", ".sealed/a/b/1", ".archetypes/a:b/1", ".bundle", ".bundle/x"] {
+            assert_eq!(place(own), Place::Own, "{own}");
+        }
+        for own in [".checksums/a/b/1/b-1.jar.sha1", ".staging/x/a/b/1/b-1.jar", ".sealed/a/b/1", ".archetypes/a:b/1"] {
+            assert_eq!(package_of(own).as_deref(), Some("a:b"), "{own}");
+        }
+        assert_eq!(package_of(".staging/x"), None);
         assert_eq!(snapshot_of_folder("a/b/1-SNAPSHOT"), Some((String::from("a:b"), "1-SNAPSHOT")));
         assert_eq!(snapshot_of_folder("a/b/1"), None);
         assert_eq!(stamp("20261123.145055-12"), Some(("20261123.145055", 12)));

@@ -3,7 +3,7 @@
 use entrepot_kit::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::coordinates::stamp;
+use crate::coordinates::{self, Place, place, stamp};
 use crate::metadata::{Metadata, SnapshotVersion};
 
 /// Most builds of a snapshot that are remembered; the files of older ones stay where they are.
@@ -94,6 +94,22 @@ impl VersionDocument {
             }
             None => false,
         }
+    }
+
+    /// Forgets files that are gone, and builds of which nothing is left.
+    pub fn forget<'a>(&mut self, gone: impl Iterator<Item = &'a str>) {
+        for path in gone {
+            let Place::Artifact(file) = place(path) else { continue };
+            let is_it = |kind: &Kind| kind.0 == file.classifier && kind.1 == file.extension;
+            match file.build {
+                coordinates::Build::Stamped(stamp) => {
+                    self.builds.iter_mut().filter(|build| build.stamp == stamp).for_each(|build| build.files.retain(|kind| !is_it(kind)));
+                }
+                coordinates::Build::Plain => self.plain.retain(|kind| !is_it(kind)),
+                coordinates::Build::Release => {}
+            }
+        }
+        self.builds.retain(|build| !build.files.is_empty());
     }
 
     /// The builds that may be resolved: those that are whole, or those with a pom where no client ever said that one is whole.

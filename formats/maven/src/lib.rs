@@ -8,15 +8,23 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, Records, Result, RouteTable, Sidecar, Snippet, UpstreamIndex, UpstreamPath};
+use entrepot_kit::{
+    Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, Held, Outdated, PathPrefixes, Records, Result, RouteTable, Sidecar, Snippet, Timestamp,
+    UpstreamIndex, UpstreamPath, Waiting,
+};
 
+mod archetype;
 pub mod checksum;
 pub mod coordinates;
 pub mod document;
+mod facts;
 mod handler;
+mod housekeeping;
 pub mod index;
 pub mod metadata;
 mod plugin;
+mod pom;
+mod release;
 mod route;
 mod settings;
 pub mod testing;
@@ -49,6 +57,23 @@ impl Format for Maven {
 
     fn classify(&self, path: &str) -> UpstreamPath {
         upstream::classify(path)
+    }
+
+    fn prefixes_path(&self, settings: &serde_json::Value) -> Option<&'static str> {
+        settings::uses_prefixes(settings).then_some(coordinates::PREFIXES)
+    }
+
+    fn read_prefixes(&self, document: &Bytes) -> Option<PathPrefixes> {
+        upstream::read_prefixes(document)
+    }
+
+    fn one_source(&self, path: &str) -> Option<String> {
+        coordinates::release_folder(path)
+    }
+
+    /// Releases are asked for again and again that have no sources, no signature, or are elsewhere.
+    fn missing_lifetime(&self) -> u32 {
+        3600
     }
 
     fn check_upstream_document(&self, path: &str, _content_type: Option<&str>, document: &Bytes) -> Result<CheckedDocument> {
@@ -85,6 +110,22 @@ impl Format for Maven {
 
     fn reuses_versions(&self) -> bool {
         true
+    }
+
+    fn waiting(&self) -> &'static [Waiting] {
+        &housekeeping::WAITING
+    }
+
+    fn tidies(&self, settings: &serde_json::Value) -> bool {
+        settings::SnapshotRules::read(settings).is_ok_and(|rules| rules.is_needed())
+    }
+
+    fn outdated(&self, settings: &serde_json::Value, held: &Held<'_>, now: Timestamp) -> Result<Outdated> {
+        housekeeping::outdated(settings, held, now)
+    }
+
+    fn version_without(&self, document: &str, gone: &[String]) -> Result<Option<String>> {
+        housekeeping::without(document, gone)
     }
 
     fn render_error(&self, error: &Error) -> (&'static str, Bytes) {

@@ -17,6 +17,8 @@ pub const LARGEST: usize = 16 << 20;
 const DEEPEST: usize = 16;
 /// Most bytes of a text.
 const LONGEST: usize = 1024;
+/// Most kinds of files of a snapshot that is joined from several repositories.
+const MOST_JOINED: usize = 1000;
 /// Most versions, files or plugins.
 const MOST: usize = 200_000;
 
@@ -126,6 +128,28 @@ impl Metadata {
             return Err(malformed("it ends before its time"));
         }
         Ok(found)
+    }
+
+    /// Joins what several repositories say of one snapshot: the newest build, and of each kind of file the newest.
+    #[must_use]
+    pub fn join_snapshots(parts: Vec<Self>) -> Self {
+        let mut parts = parts.into_iter();
+        let mut joined = parts.next().unwrap_or_default();
+        for part in parts {
+            joined.snapshot = joined.snapshot.max(part.snapshot);
+            joined.last_updated = joined.last_updated.max(part.last_updated);
+            for file in part.files {
+                let place = joined.files.iter().position(|known| known.classifier == file.classifier && known.extension == file.extension);
+                if let Some(known) = place.and_then(|place| joined.files.get_mut(place)) {
+                    if known.updated < file.updated {
+                        *known = file;
+                    }
+                } else if joined.files.len() < MOST_JOINED {
+                    joined.files.push(file);
+                }
+            }
+        }
+        joined
     }
 
     fn begin(&mut self, path: &[String]) -> Result<()> {
@@ -269,7 +293,8 @@ fn push(content: &mut String, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn predefined(name: &str) -> Option<char> {
+/// The character of an entity that every document has.
+pub(crate) fn predefined(name: &str) -> Option<char> {
     Some(match name {
         "amp" => '&',
         "lt" => '<',
@@ -339,6 +364,33 @@ mod tests {
             ..Metadata::default()
         };
         assert_eq!(Metadata::parse(&document.render()).unwrap(), document);
+    }
+
+    #[test]
+    fn snapshots_of_several_repositories_are_joined() {
+        let part = |time: &str, number: u32, kinds: &[&str]| Metadata {
+            artifact: String::from("b"),
+            last_updated: time.replace('.', ""),
+            snapshot: Some((time.to_owned(), number)),
+            files: kinds
+                .iter()
+                .map(|kind| SnapshotVersion {
+                    extension: (*kind).to_owned(),
+                    value: format!("1-{time}-{number}"),
+                    updated: time.replace('.', ""),
+                    ..SnapshotVersion::default()
+                })
+                .collect(),
+            ..Metadata::default()
+        };
+        let (older, newer) = (part("20260101.000000", 9, &["pom", "jar", "zip"]), part("20260102.000000", 1, &["jar", "pom"]));
+        for parts in [vec![older.clone(), newer.clone()], vec![newer.clone(), older]] {
+            let joined = Metadata::join_snapshots(parts);
+            assert_eq!((joined.snapshot.as_ref(), &*joined.last_updated), (newer.snapshot.as_ref(), "20260102000000"));
+            let mut values: Vec<_> = joined.files.iter().map(|file| (&*file.extension, &*file.value)).collect();
+            values.sort_unstable();
+            assert_eq!(values, [("jar", "1-20260102.000000-1"), ("pom", "1-20260102.000000-1"), ("zip", "1-20260101.000000-9")]);
+        }
     }
 
     #[test]

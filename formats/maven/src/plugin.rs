@@ -1,4 +1,4 @@
-//! What a plugin's jar says of itself: the prefix of its goals.
+//! What a jar says of itself: that it is a plugin, with the prefix of its goals, or an archetype.
 
 use std::io::Read as _;
 
@@ -12,15 +12,22 @@ use crate::metadata::Plugin;
 
 /// The descriptor in a plugin's jar.
 const DESCRIPTOR: &str = "META-INF/maven/plugin.xml";
+/// What archetypes have, the old ones too.
+const ARCHETYPE: [&str; 2] = ["META-INF/maven/archetype-metadata.xml", "META-INF/maven/archetype.xml"];
 /// Most bytes that are read of one: those of large plugins have hundreds of kilobytes.
 const LARGEST: u64 = 8 << 20;
 /// Most bytes of a text that is kept.
 const LONGEST: usize = 1024;
 
-/// The plugin that a jar holds; `None` for what is no plugin, or none that can be read.
+/// The plugin that a jar holds, and whether it is an archetype; nothing of either for what cannot be read.
 #[must_use]
-pub(crate) fn read(jar: Box<dyn ReadSeek>) -> Option<Plugin> {
-    let mut archive = ZipArchive::with_config(Config::default(), jar).ok()?;
+pub(crate) fn read(jar: Box<dyn ReadSeek>) -> (Option<Plugin>, bool) {
+    let Ok(mut archive) = ZipArchive::with_config(Config::default(), jar) else { return (None, false) };
+    let is_archetype = ARCHETYPE.iter().any(|name| archive.index_for_name(name).is_some());
+    (plugin(&mut archive), is_archetype)
+}
+
+fn plugin(archive: &mut ZipArchive<Box<dyn ReadSeek>>) -> Option<Plugin> {
     let descriptor = archive.by_name(DESCRIPTOR).ok()?;
     if descriptor.size() > LARGEST {
         return None;
@@ -71,7 +78,7 @@ mod tests {
     use std::io::Cursor;
 
     fn look(files: &[(&str, &[u8])]) -> Option<Plugin> {
-        read(Box::new(Cursor::new(jar(files))))
+        read(Box::new(Cursor::new(jar(files)))).0
     }
 
     #[test]
@@ -88,6 +95,7 @@ mod tests {
         assert_eq!(look(&[("META-INF/maven/plugin.xml", b"<plugin><goalPrefix>")]), None);
         assert_eq!(look(&[("META-INF/maven/plugin.xml", "<a>".repeat(100).as_bytes())]), None);
         assert_eq!(look(&[("META-INF/maven/plugin.xml", b"<!DOCTYPE a><plugin><goalPrefix>x</goalPrefix></plugin>")]), None);
-        assert_eq!(read(Box::new(Cursor::new(b"no archive".to_vec()))), None);
+        assert_eq!(read(Box::new(Cursor::new(b"no archive".to_vec()))), (None, false));
+        assert_eq!(read(Box::new(Cursor::new(jar(&[("META-INF/maven/archetype-metadata.xml", b"<archetype-descriptor/>")])))), (None, true));
     }
 }

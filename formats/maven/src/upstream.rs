@@ -1,13 +1,20 @@
 //! Pulling through: what the paths of another repository are, and what its metadata says.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use entrepot_kit::path::{check_segments, encode_path};
-use entrepot_kit::{ALL_PACKAGES, Algorithm, CheckedDocument, Digests, Error, Records, Result, UpstreamDocument, UpstreamIndex, UpstreamPath, VersionRecord};
+use entrepot_kit::{
+    ALL_PACKAGES, Algorithm, CheckedDocument, Digests, Error, PathPrefixes, Records, Result, UpstreamDocument, UpstreamIndex, UpstreamPath, VersionRecord,
+};
 
 use crate::checksum;
 use crate::coordinates::{Build, METADATA, Place, package_folder, package_of_folder, place, snapshot_of_folder};
 use crate::index::{LISTED, PackageDocument, VERSIONS};
 use crate::metadata::{LARGEST, Metadata, parse_time};
+
+/// What a list of prefixes begins with.
+const PREFIXES_MARK: &str = "## repository-prefixes/";
 
 const ACCEPT: &str = "application/xml, text/xml;q=0.9, */*;q=0.5";
 
@@ -32,7 +39,7 @@ pub(crate) fn check(path: &str, document: &Bytes) -> Result<CheckedDocument> {
             return Metadata::parse(document).map(|_| CheckedDocument { content_type: Some(String::from(crate::index::XML)), ..CheckedDocument::default() });
         }
         Place::Catalog => memchr_text(document, "<archetype-catalog"),
-        Place::Prefixes => document.starts_with(b"## repository-prefixes/"),
+        Place::Prefixes => document.starts_with(PREFIXES_MARK.as_bytes()),
         _ => true,
     };
     if is_right { Ok(CheckedDocument::default()) } else { Err(Error::bad_gateway(format!("what the upstream sent for {path:?} is not that"))) }
@@ -67,6 +74,27 @@ fn memchr_text(document: &Bytes, text: &str) -> bool {
     std::str::from_utf8(document).is_ok_and(|document| document.contains(text))
 }
 
+/// Most prefixes that are looked at.
+const MOST_PREFIXES: usize = 200_000;
+
+/// What an upstream's paths begin with. A list that is cut off, or of a form that is not known, says nothing: what is left out of it would not be found.
+pub(crate) fn read_prefixes(document: &Bytes) -> Option<PathPrefixes> {
+    let mut lines = std::str::from_utf8(document).ok()?.lines().map(str::trim);
+    if !lines.next()?.starts_with(PREFIXES_MARK) {
+        return None;
+    }
+    let mut prefixes = BTreeSet::new();
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        // An "@ unsupported" is one of these.
+        let prefix = line.strip_prefix('/')?.trim_end_matches('/');
+        if check_segments(prefix).is_err() || prefixes.len() >= MOST_PREFIXES {
+            return None;
+        }
+        prefixes.insert(prefix.to_owned());
+    }
+    PathPrefixes::new(prefixes)
+}
+
 /// Where the metadata of a package is. Without a list of all packages: what clients are told to ask for is not known then.
 pub(crate) fn index(package: &str) -> Option<UpstreamIndex> {
     let folder = package_folder(package);
@@ -92,7 +120,7 @@ pub(crate) fn records(package: &str, document: &Bytes, fragments: &'static str) 
 
 #[cfg(test)]
 mod tests {
-    use super::{check, check_file, classify, index, read_sha1, records};
+    use super::{check, check_file, classify, index, read_prefixes, read_sha1, records};
     use crate::index::{SNAPSHOT, VERSIONS};
     use bytes::Bytes;
     use entrepot_kit::{ALL_PACKAGES, UpstreamPath};
@@ -138,6 +166,20 @@ mod tests {
             assert_eq!(check_file(path, kind, beginning).is_ok(), is_right, "{path} {kind:?}");
         }
         assert!(read_sha1("a9993e364706816aba3e25717850c26c9cd0d89d  a.jar").is_some() && read_sha1("<html>").is_none());
+    }
+
+    #[test]
+    fn prefixes_count_when_all_of_them_can_be_read() {
+        let read = |text: &'static str| read_prefixes(&Bytes::from_static(text.as_bytes()));
+        let prefixes = read("## repository-prefixes/2.0\n# ours\n/com/acme\n\n/org/example/\n").unwrap();
+        assert!(prefixes.admits("com/acme/lib/1/lib-1.jar") && prefixes.admits("org/example/a/1/a-1.pom") && !prefixes.admits("net/a/1/a-1.pom"));
+        for nothing in
+            ["", "/com/acme\n", "## repository-prefixes/2.0\n", "## repository-prefixes/2.0\n@ unsupported\n", "## repository-prefixes/2.0\ncom/acme\n"]
+        {
+            assert_eq!(read(nothing), None, "{nothing}");
+        }
+        assert_eq!(read("## repository-prefixes/2.0\n/com/../acme\n"), None);
+        assert_eq!(read("## repository-prefixes/2.0\n/\n"), None);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! What every format that container clients speak to needs of the OCI distribution specification: names, digests, manifests and errors,
-//! as pure functions over text and bytes.
+//! as pure functions over text and bytes; where things lie, what holds what, and what answers requests for blobs, uploads and lists.
 
 pub mod digest;
 pub mod error;
+pub mod housekeeping;
 pub mod json;
+pub mod layout;
 pub mod manifest;
 pub mod media;
 pub mod name;
 pub mod referrer;
 pub mod schema1;
+pub mod serve;
 
 pub use digest::Digest;
 pub use error::render_error;

@@ -5,8 +5,6 @@
 //! `{image}/referrers/{subject}/`, and the indexes that name one below `{image}/parents/{child}/`.
 
 mod handler;
-mod housekeeping;
-mod layout;
 mod route;
 mod settings;
 mod signatures;
@@ -15,6 +13,7 @@ mod upstream;
 
 use bytes::Bytes;
 use entrepot_kit::{BaseUrl, CheckedDocument, Error, Format, Holding, Need, Records, Result, RouteTable, Snippet, UpstreamIndex, UpstreamPath};
+use entrepot_oci_core::{housekeeping, layout};
 
 /// The OCI format.
 #[derive(Debug, Clone, Copy, Default)]

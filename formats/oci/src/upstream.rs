@@ -6,10 +6,8 @@ use entrepot_kit::{
 };
 use entrepot_oci_core::manifest::MAX_MANIFEST;
 use entrepot_oci_core::name::{is_name, is_tag};
-use entrepot_oci_core::{Digest, media, schema1};
+use entrepot_oci_core::{Digest, layout, media, schema1};
 use serde_json::{Value, json};
-
-use crate::layout;
 
 /// The header by which registries name what a tag leads to.
 const NAMED_BY: &str = "docker-content-digest";

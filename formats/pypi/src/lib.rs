@@ -16,7 +16,6 @@ pub mod filename;
 mod handler;
 pub mod merge;
 pub mod metadata;
-mod multipart;
 pub mod name;
 pub mod page;
 pub mod route;

@@ -74,7 +74,7 @@ impl Own {
             Self::Token if reads || method == Method::POST => token::serve(request, payload, server, client, asked, known).await,
             _ if !reads => {
                 let methods: &[Method] = if self == Self::Token { &[Method::GET, Method::POST] } else { &[Method::GET] };
-                Ok(answer::method_not_allowed(methods, known.format.as_deref()))
+                Ok(answer::method_not_allowed(methods, known.format.as_deref(), true))
             }
             Self::Greeting => {
                 let (_, context) = client.sign_in(request, server, None).await?;

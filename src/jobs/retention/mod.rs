@@ -5,6 +5,7 @@
 //! that moved meanwhile, a manifest that was pushed, makes it begin again. Bytes that a client saw and sent nothing again for come back with
 //! the push that needs them (`Birth::Again`). Everything is done in short slices, beside everything that servers do.
 
+mod own;
 mod plan;
 mod report;
 
@@ -24,7 +25,7 @@ use crate::registry::retention::Retention;
 use crate::store::blobs::BlobStore;
 use crate::store::catalog::Catalog;
 use crate::store::facts::{Forgetting, LiveEntry, PackageFacts};
-use crate::store::model::{BlobPlace, CatalogError, Commit, HOUSEKEEPING, RepositoryRow};
+use crate::store::model::{BlobPlace, CatalogError, Commit, HOUSEKEEPING, NewRow, RepositoryRow};
 use plan::{Judge, Plan, judge_file};
 
 /// Packages of one page.
@@ -93,16 +94,22 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         let rules = Retention::from_settings(&row.settings, row.kind, &**format)?;
-        if !rules.is_needed() {
+        let is_hosted = row.kind == Kind::Hosted;
+        let tidies = is_hosted && format.tidies(&row.settings);
+        let waits = is_hosted && !format.waiting().is_empty();
+        if !rules.is_needed() && !tidies && !waits {
             return Ok(None);
         }
         let since = self.catalog.pulls_since().await?;
         let work = Work { run: self, row, format, judge: Judge { rules: &rules, format: &**format, now: self.now, since } };
         let mut report = Report::new(row.address.clone(), self.dry_run);
-        if row.kind == Kind::Hosted && (rules.has_rules() || rules.unheld.is_some()) {
+        if is_hosted && (rules.has_rules() || rules.unheld.is_some() || tidies) {
             work.packages(&mut report, pace).await?;
         }
-        if row.kind == Kind::Hosted && rules.unheld.is_some() {
+        if waits {
+            work.waiting(&mut report, pace).await?;
+        }
+        if is_hosted && rules.unheld.is_some() {
             work.strays(&mut report, pace).await?;
         }
         if rules.has_rules() && rules.keep.is_none() {
@@ -118,6 +125,14 @@ struct End {
     what: What,
     name: String,
     deaths: Vec<Death>,
+    /// What is said anew of something that stays.
+    births: Vec<NewRow>,
+}
+
+impl End {
+    fn new(what: What, name: String, deaths: Vec<Death>) -> Self {
+        Self { what, name, deaths, births: Vec::new() }
+    }
 }
 
 /// One repository.
@@ -151,9 +166,11 @@ impl Work<'_> {
             if facts.too_many {
                 break;
             }
-            let plan = self.judge.plan(&facts);
+            let mut plan = self.judge.plan(&facts);
+            let mut going = self.outdated(&facts, &mut plan).await?;
             let parts = self.unneeded(&facts, &plan).await?;
-            let ends = ends(&facts, &plan, parts);
+            going.extend(ends(&facts, &plan, parts));
+            let ends = going;
             if self.end(&facts, ends, report, pace).await? {
                 for (version, reason) in plan.stays {
                     report.stay(package, &version, reason);
@@ -213,12 +230,13 @@ impl Work<'_> {
         for slice in slices(ends) {
             if !self.run.dry_run {
                 let deaths = slice.iter().flat_map(|end| end.deaths.iter().cloned()).collect();
+                let births = slice.iter().flat_map(|end| end.births.iter().cloned()).collect();
                 let unchanged = Precondition::PackageAt { package: facts.package.clone(), revision: changed };
                 let subject = match slice.as_slice() {
                     [End { what: What::Version, name, .. }] => format!("{} {name}", facts.package),
                     _ => facts.package.clone(),
                 };
-                match self.commit(subject, vec![unchanged], deaths).await? {
+                match self.commit(subject, vec![unchanged], deaths, births).await? {
                     // A package that is none has no last change.
                     Some(_) if facts.changed == 0 => {}
                     Some(revision) => changed = revision,
@@ -226,7 +244,14 @@ impl Work<'_> {
                 }
             }
             for end in slice {
-                report.goes(end.what, &facts.package, &end.name);
+                match end.what {
+                    What::File => end.deaths.iter().for_each(|death| {
+                        if let Death::Entry(path) = death {
+                            report.goes(What::File, &facts.package, path);
+                        }
+                    }),
+                    what => report.goes(what, &facts.package, &end.name),
+                }
             }
             pace.step(|| format!("{}: {} things go", self.row.address, report.total())).await?;
         }
@@ -234,7 +259,7 @@ impl Work<'_> {
     }
 
     /// Commits; `None` when a condition does not hold.
-    async fn commit(&self, subject: String, preconditions: Vec<Precondition>, deaths: Vec<Death>) -> Result<Option<u64>> {
+    async fn commit(&self, subject: String, preconditions: Vec<Precondition>, deaths: Vec<Death>, births: Vec<NewRow>) -> Result<Option<u64>> {
         let commit = Commit {
             repository: self.row.id,
             principal: HOUSEKEEPING.to_owned(),
@@ -244,7 +269,7 @@ impl Work<'_> {
             subject,
             preconditions,
             deaths,
-            births: Vec::new(),
+            births,
         };
         match self.run.catalog.commit(commit).await {
             Ok(revision) => {
@@ -284,7 +309,7 @@ impl Work<'_> {
             }
             for (package, paths) in strays {
                 let facts = PackageFacts { package, ..PackageFacts::default() };
-                let part = |path: String| End { what: What::Part, name: path.clone(), deaths: vec![Death::Entry(path)] };
+                let part = |path: String| End::new(What::Part, path.clone(), vec![Death::Entry(path)]);
                 // Somebody may have pushed what needs them just now: then there is such a package, and its turn comes.
                 self.end(&facts, paths.into_iter().map(part).collect(), report, pace).await?;
             }
@@ -305,6 +330,9 @@ impl Work<'_> {
             for file in page {
                 // What belongs to a package was judged with it; the engine's own paths are no files.
                 if file.path.starts_with('/') || (self.row.kind == Kind::Hosted && file.package.is_some()) || self.is_own(&file.path) {
+                    continue;
+                }
+                if self.row.kind == Kind::Hosted && self.format.waiting().iter().any(|waiting| file.path.starts_with(waiting.folder)) {
                     continue;
                 }
                 let package = file.package.clone().unwrap_or_default();
@@ -344,7 +372,7 @@ impl Work<'_> {
         let unchanged = files.iter().map(|file| Precondition::EntryIs { path: file.path.clone(), digest: file.blob }).collect();
         let deaths = files.iter().map(|file| Death::Entry(file.path.clone())).collect();
         let subject = files.first().map(|file| file.path.clone()).unwrap_or_default();
-        let Some(revision) = self.commit(subject, unchanged, deaths).await? else { return Ok(false) };
+        let Some(revision) = self.commit(subject, unchanged, deaths, Vec::new()).await? else { return Ok(false) };
         if self.row.kind == Kind::Proxy {
             // These can be fetched again, for the past too: nothing is left of them.
             let unchanging = files.iter().filter(|file| self.never_changes(&file.path)).map(|file| file.path.clone()).collect();
@@ -408,15 +436,15 @@ fn ends(facts: &PackageFacts, plan: &Plan, parts: Vec<String>) -> Vec<End> {
     let mut ends: Vec<End> = Vec::new();
     for version in &plan.versions {
         let death = Death::Version { package: package.clone(), version: version.clone() };
-        ends.push(End { what: What::Version, name: version.clone(), deaths: vec![death] });
+        ends.push(End::new(What::Version, version.clone(), vec![death]));
     }
     for paths in &plan.documents {
         let name = paths.first().cloned().unwrap_or_default();
-        ends.push(End { what: What::Document, name, deaths: paths.iter().cloned().map(Death::Entry).collect() });
+        ends.push(End::new(What::Document, name, paths.iter().cloned().map(Death::Entry).collect()));
     }
-    ends.extend(parts.into_iter().map(|path| End { what: What::Part, name: path.clone(), deaths: vec![Death::Entry(path)] }));
+    ends.extend(parts.into_iter().map(|path| End::new(What::Part, path.clone(), vec![Death::Entry(path)])));
     if !ends.is_empty() && is_all(facts, plan, &ends) {
-        ends.push(End { what: What::Package, name: package.clone(), deaths: vec![Death::Package(package.clone())] });
+        ends.push(End::new(What::Package, package.clone(), vec![Death::Package(package.clone())]));
     }
     ends
 }

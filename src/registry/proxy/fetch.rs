@@ -153,7 +153,7 @@ impl Engine {
         if job.changes() {
             self.note_upstream(repo, answered).await?;
         } else {
-            self.cache.missing.insert((repo.id(), job.path.clone()), ());
+            self.note_missing(repo, job).await?;
         }
         Ok(Progress::Missing)
     }

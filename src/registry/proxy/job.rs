@@ -20,6 +20,8 @@ pub(super) struct Job {
     pub(super) what: What,
     /// What the format holds the file against.
     pub(super) promise: Option<String>,
+    /// Whether nobody waits for it who can be given what is kept: it is too large for that.
+    pub(super) is_behind: bool,
 }
 
 /// How it is taken.
@@ -39,7 +41,7 @@ pub(super) enum What {
 pub(super) const INDEXES: &str = "/index/";
 
 /// Where the engine keeps an upstream's index of a package.
-fn index_path(package: &str) -> String {
+pub(super) fn index_path(package: &str) -> String {
     format!("{INDEXES}{package}")
 }
 
@@ -50,7 +52,7 @@ impl Job {
             What::Document(document) => Some(document.accept),
             What::File { .. } | What::Index { .. } | What::Part { .. } => None,
         };
-        Self { path: path.to_owned(), target: entrepot_kit::path::encode_path(path), accept, package, version: None, what, promise: None }
+        Self { path: path.to_owned(), target: entrepot_kit::path::encode_path(path), accept, package, version: None, what, promise: None, is_behind: false }
     }
 
     /// What an index says of a file of the repository; `url` is its address.
@@ -73,12 +75,8 @@ impl Job {
             version: None,
             what: What::Index { pages: index.pages, serial: index.serial },
             promise: None,
+            is_behind: package == ALL_PACKAGES && repo.format.lists_versions().is_none(),
         })
-    }
-
-    /// Whether nobody waits for it who can be given what is kept: it is too large for that.
-    pub(super) fn is_behind(&self) -> bool {
-        self.path == index_path(ALL_PACKAGES)
     }
 
     /// Whether the bytes may change: what is fetched is then a revision, so that the past keeps what was before.
@@ -103,7 +101,7 @@ impl Job {
     /// What it is about, for messages.
     pub(super) fn name(&self) -> &str {
         match &self.what {
-            What::Index { .. } => self.package.as_deref().unwrap_or(&self.path),
+            What::Index { .. } => self.package.as_deref().unwrap_or("all packages"),
             What::File { .. } | What::Part { .. } | What::Document(_) => &self.path,
         }
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use entrepot_kit::{ALL_PACKAGES, Action, Digests, Entry, Error, File, Kind, Located, Records, Result, Source, UpstreamPath};
+use entrepot_kit::{ALL_PACKAGES, Action, Digests, Entry, Error, File, Kind, Located, Records, Result, Source, UpstreamPath, split_listed};
 use http::StatusCode;
 use tokio::sync::watch;
 
@@ -19,6 +19,7 @@ mod document;
 mod fetch;
 mod job;
 mod part;
+mod reach;
 
 use job::{Job, MAX_INDEX, What};
 
@@ -31,8 +32,7 @@ const LIST_LIFETIME: u64 = 3600;
 
 impl Reader {
     pub(crate) async fn proxy_stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
-        let index = self.index(repo, package).await?;
-        Ok(index.and_then(|stored| stored.entry.digest).map(|digest| format!("{}#{digest}", repo.id()).into()))
+        Ok(self.index(repo, package).await?.and_then(|index| stamp_of(repo, &index)))
     }
 
     pub(crate) async fn proxy_records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Records>> {
@@ -43,7 +43,8 @@ impl Reader {
         entrepot_kit::blocking(move || {
             let mut records = format.upstream_records(&full, &document, kind)?;
             if package == ALL_PACKAGES {
-                records.versions.retain(|record| listing.rules.admits(&record.version) && listing.patterns.admits(&record.version));
+                let admits = |name: &str| listing.rules.admits(name) && listing.patterns.admits(name);
+                records.versions.retain(|record| admits(split_listed(&record.version).0));
             }
             Ok(Some(Records { package, stamp: digest.map(|digest| digest.hex()).unwrap_or_default(), ..records }))
         })
@@ -99,9 +100,18 @@ impl Reader {
                     return Ok(Some(file));
                 }
                 let Some(index) = self.index(repo, &needed).await? else { return Ok(None) };
-                let document = self.engine.whole(&index).await?;
-                let (format, wanted) = (Arc::clone(&repo.format), path.clone().into_owned());
-                let located = entrepot_kit::blocking(move || format.locate(&wanted, &needed, &document)).await?;
+                let located = match repo.format.lists_versions().filter(|_| needed == ALL_PACKAGES) {
+                    Some(kind) => {
+                        let Some(stamp) = stamp_of(repo, &index) else { return Ok(None) };
+                        let records = self.records_at(repo, &needed, kind, stamp).await?;
+                        records.and_then(|records| repo.format.locate_listed(&path, &records))
+                    }
+                    None => {
+                        let document = self.engine.whole(&index).await?;
+                        let (format, wanted) = (Arc::clone(&repo.format), path.clone().into_owned());
+                        entrepot_kit::blocking(move || format.locate(&wanted, &needed, &document)).await?
+                    }
+                };
                 let Some(located) = located else { return Ok(None) };
                 return self.located(repo, &path, package, &index.entry.path, located).await;
             }
@@ -136,6 +146,7 @@ impl Reader {
     /// A file of which an index says where it is: kept, or fetched once from the first place that has it.
     async fn located(&self, repo: &Arc<Repo>, path: &str, package: Option<String>, index: &str, mut located: Located) -> Result<Option<File>> {
         let mut is_first = true;
+        let mut failed = None;
         loop {
             let otherwise = located.otherwise.take();
             let url = self.engine.absolute(repo, index, &located.url).await?;
@@ -145,7 +156,11 @@ impl Reader {
             match (self.engine.answer(answer, path, false).await, otherwise) {
                 (Ok(None), Some(next)) => (located, is_first) = (*next, false),
                 // Some hosts say so of what they do not have.
-                (Err(error), Some(next)) if error.status() == StatusCode::BAD_GATEWAY => (located, is_first) = (*next, false),
+                (Err(error), Some(next)) if error.status() == StatusCode::BAD_GATEWAY => {
+                    (located, is_first) = (*next, false);
+                    failed.get_or_insert(error);
+                }
+                (Ok(None), None) => return failed.map_or(Ok(None), Err),
                 (found, _) => return found,
             }
         }
@@ -166,7 +181,7 @@ impl Reader {
         if let Some(stored) = self.engine.stored(repo, &job.path, at).await?.filter(|stored| !stored.damaged) {
             return Ok(Answer::Kept(stored, Source::Cache));
         }
-        if self.engine.cache.missing.get(&(repo.id(), job.path.clone())).is_some() {
+        if self.is_missing(repo, &job).await? || self.is_out_of_reach(repo, &job).await {
             return Ok(Answer::Missing);
         }
         Ok(Answer::Filling(self.engine.start(repo, job, None, None)))
@@ -185,7 +200,7 @@ impl Reader {
         let settings = repo.upstream()?.settings();
         if let Some(state) = &state {
             let found = state.status == i32::from(StatusCode::OK.as_u16());
-            let lifetime = match (found, job.is_behind()) {
+            let lifetime = match (found, job.is_behind) {
                 (true, true) if settings.mutable_ttl > 0 => settings.mutable_ttl.max(LIST_LIFETIME),
                 (true, _) => settings.mutable_ttl,
                 (false, _) => settings.negative_ttl,
@@ -198,14 +213,22 @@ impl Reader {
                 }
             }
         }
-        if job.is_behind() {
+        if job.is_behind {
             // It comes for those who ask later.
             drop(self.engine.start(repo, job, kept.clone(), state));
             let wait = || Error::unavailable("the list of packages is being fetched from the upstream: try again later", 10);
             return kept.map(|kept| Answer::Kept(kept, Source::Cache)).ok_or_else(wait);
         }
+        if kept.is_none() && self.is_out_of_reach(repo, &job).await {
+            return Ok(Answer::Missing);
+        }
         Ok(Answer::Filling(self.engine.start(repo, job, kept, state)))
     }
+}
+
+/// Names the state of an upstream's index.
+fn stamp_of(repo: &Repo, index: &StoredEntry) -> Option<Arc<str>> {
+    index.entry.digest.map(|digest| format!("{}#{digest}", repo.id()).into())
 }
 
 /// What a look-up in a proxy led to.

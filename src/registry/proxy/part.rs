@@ -56,7 +56,7 @@ impl Engine {
             Some(kept) => self.part_of_kept(repo, job, &kept).await?,
             None => match self.part_by_ranges(repo, job).await? {
                 Looked::Found(bytes) => bytes,
-                Looked::Missing => return self.missing(repo, job),
+                Looked::Missing => return self.missing(repo, job).await,
                 Looked::InVain => {
                     let what = What::File { expected: whole.expected.clone(), changes: false };
                     let file = Job { path: whole.path.clone(), what, ..job.clone() };
@@ -64,7 +64,7 @@ impl Engine {
                     match settled(&mut progress, true).await? {
                         Progress::Done(kept, _) => self.part_of_kept(repo, job, &kept).await?,
                         Progress::Failed(error) => return Err(again(&error)),
-                        _ => return self.missing(repo, job),
+                        _ => return self.missing(repo, job).await,
                     }
                 }
             },
@@ -72,8 +72,8 @@ impl Engine {
         self.keep_bytes(repo, job, expected, bytes).await
     }
 
-    fn missing(&self, repo: &Repo, job: &Job) -> Result<Progress> {
-        self.cache.missing.insert((repo.id(), job.path.clone()), ());
+    async fn missing(&self, repo: &Repo, job: &Job) -> Result<Progress> {
+        self.note_missing(repo, job).await?;
         Ok(Progress::Missing)
     }
 

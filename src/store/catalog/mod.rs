@@ -280,6 +280,16 @@ impl Catalog {
         forward!(self.read(folders::pieces, repository, &pieces, at))
     }
 
+    /// What an index document of all packages is made of that lists their versions: the fragments of one kind of whatever lives.
+    pub async fn all_records(&self, repository: i64, kind: &'static str, at: Option<u64>) -> Result<Records> {
+        forward!(self.read(packages::all_records, repository, kind, at))
+    }
+
+    /// The names of all packages that are, or ever were.
+    pub async fn known_packages(&self, repository: i64) -> Result<Vec<String>> {
+        forward!(self.read(packages::known_packages, repository))
+    }
+
     /// The live entry at a path, now or at a revision.
     pub async fn entry(&self, repository: i64, path: &str, at: Option<u64>) -> Result<Option<StoredEntry>> {
         let path = path.to_owned();

@@ -1,91 +1,75 @@
-//! Whole builds: a project of several modules is deployed, found again, and built once more without its upstream.
+//! An application with many artifacts of others is built through a proxy, once more without its upstream, and from a group.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use super::{repositories, three_repositories};
 use crate::support::TestServer;
 use crate::support::clients::Home;
-use crate::support::maven::{MAVENS, from_page, settings};
+use crate::support::forwarder::{Forwarder, Passed};
+use crate::support::maven::{MAVENS, settings, write};
+use crate::support::process;
 
-/// A parent with a library (and its sources) and a bill of materials.
-fn project(home: &Home, name: &str, version: &str, server: &str) -> PathBuf {
-    let folder = home.path().join(name);
-    let module = |module: &str, packaging: &str, more: &str| {
-        format!(
-            "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n<parent><groupId>com.acme</groupId><artifactId>parent</artifactId><version>{version}</version></parent>\n<artifactId>{module}</artifactId>\n<packaging>{packaging}</packaging>\n{more}</project>\n"
-        )
+/// Fewest artifacts that the application is made of.
+const FEWEST: usize = 60;
+
+/// Builds the application with an empty local repository, every Maven beside the others, each through a forwarder of its own; gives what they asked for.
+fn build(server: &str, home: &Home, repository: &str, without: &str) -> Vec<Vec<Passed>> {
+    let one = |client: &str| {
+        let forwarder = Forwarder::without(server, without);
+        let place = format!("{client}-{repository}-{}", without.len());
+        let folder = home.maven_project("application", &place, "", "");
+        let settings_file = folder.join("settings.xml");
+        write(&settings_file, &settings(&forwarder.url(), "none").replace("/main/maven-all/", &format!("/main/{repository}/")));
+        home.mvn(client, &folder, &settings_file, &format!("{place}-m2"), &["package"]).succeeded();
+        let artifacts = class_path(&folder.join("target/application-1.jar"));
+        assert!(artifacts.len() >= FEWEST, "{client}: {artifacts:?}");
+        println!("{client} built the application of {} artifacts from {repository}", artifacts.len());
+        forwarder.passed()
     };
-    let management = from_page("distributionManagement", server);
-    let parent = format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n<groupId>com.acme</groupId><artifactId>parent</artifactId><version>{version}</version>\n<packaging>pom</packaging>\n<properties><maven.compiler.source>8</maven.compiler.source><maven.compiler.target>8</maven.compiler.target><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding></properties>\n<modules><module>lib</module><module>bom</module></modules>\n{management}\n<build><plugins><plugin><groupId>org.apache.maven.plugins</groupId><artifactId>maven-source-plugin</artifactId><version>3.3.1</version><executions><execution><goals><goal>jar-no-fork</goal></goals></execution></executions></plugin></plugins></build>\n</project>\n"
-    );
-    let bom = "<dependencyManagement><dependencies><dependency><groupId>com.acme</groupId><artifactId>lib</artifactId><version>${project.version}</version></dependency></dependencies></dependencyManagement>\n";
-    for (path, text) in [
-        ("pom.xml", parent),
-        ("lib/pom.xml", module("lib", "jar", "")),
-        ("bom/pom.xml", module("bom", "pom", bom)),
-        ("lib/src/main/java/com/acme/Lib.java", String::from("package com.acme;\npublic class Lib { public static String name() { return \"lib\"; } }\n")),
-    ] {
-        write(&folder.join(path), &text);
-    }
-    folder
+    std::thread::scope(|scope| {
+        let running: Vec<_> = MAVENS.iter().map(|client| scope.spawn(|| one(client))).collect();
+        running.into_iter().map(|running| running.join().expect("it is built")).collect()
+    })
 }
 
-/// An application that takes the library by its bill of materials.
-fn application(home: &Home, name: &str, version: &str) -> PathBuf {
-    let folder = home.path().join(name);
-    let pom = format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n<groupId>com.example</groupId><artifactId>app</artifactId><version>1</version>\n<properties><maven.compiler.source>8</maven.compiler.source><maven.compiler.target>8</maven.compiler.target><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding></properties>\n<dependencyManagement><dependencies><dependency><groupId>com.acme</groupId><artifactId>bom</artifactId><version>{version}</version><type>pom</type><scope>import</scope></dependency></dependencies></dependencyManagement>\n<dependencies><dependency><groupId>com.acme</groupId><artifactId>lib</artifactId></dependency></dependencies>\n</project>\n"
-    );
-    write(&folder.join("pom.xml"), &pom);
-    write(&folder.join("src/main/java/App.java"), "public class App { public static void main(String[] a) { System.out.println(com.acme.Lib.name()); } }\n");
-    folder
+/// The jars that the manifest of a jar names.
+fn class_path(jar: &Path) -> BTreeSet<String> {
+    let mut command = Command::new("unzip");
+    command.arg("-p").arg(jar).arg("META-INF/MANIFEST.MF");
+    let manifest = process::run(command, Duration::from_secs(60)).succeeded().stdout.replace("\r\n", "\n").replace("\n ", "");
+    let line = manifest.lines().find_map(|line| line.strip_prefix("Class-Path: ")).expect("a class path");
+    line.split(' ').map(str::to_owned).collect()
 }
 
-fn write(path: &Path, text: &str) {
-    std::fs::create_dir_all(path.parent().expect("a folder")).unwrap();
-    std::fs::write(path, text).unwrap();
+/// How many files were asked for that are there, and how many checksums of files.
+fn counts(passed: &[Passed]) -> (usize, usize) {
+    let found = passed.iter().filter(|passed| passed.method == "GET" && passed.status == 200);
+    let checksums = found.clone().filter(|passed| [".md5", ".sha1", ".sha256", ".sha512"].iter().any(|ending| passed.target.ends_with(ending))).count();
+    (found.count() - checksums, checksums)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn projects_are_deployed_and_built_upon_and_outlive_the_upstream() {
+async fn applications_outlive_the_upstream_of_their_artifacts_and_need_half_the_requests() {
     let mut server = TestServer::builder().config(repositories()).start();
-    let (home, token) = (Home::new(), crate::token(&server).await);
-    let settings_file = home.path().join("settings.xml");
-    std::fs::write(&settings_file, settings(&server.url("/"), &token)).unwrap();
-    let base = server.url("/");
-    for (number, client) in MAVENS.into_iter().enumerate() {
-        for version in [format!("1.{number}"), format!("2.{number}-SNAPSHOT")] {
-            let folder = project(&home, &format!("{client}-{version}"), &version, &base);
-            home.mvn(client, &folder, &settings_file, &format!("{client}-m2"), &["deploy"]).succeeded();
-            let again = home.mvn(client, &folder, &settings_file, &format!("{client}-m2"), &["deploy"]);
-            if version.ends_with("SNAPSHOT") {
-                again.succeeded();
-            }
-            let built = application(&home, &format!("{client}-app-{version}"), &version);
-            home.mvn(client, &built, &settings_file, &format!("{client}-fresh-{version}"), &["package"]).succeeded();
-        }
-    }
-    let api = server.anonymous();
-    let versions = api.get("/main/maven/com/acme/lib/maven-metadata.xml").await.text();
-    for number in 0..MAVENS.len() {
-        for version in [format!("<version>1.{number}</version>"), format!("<version>2.{number}-SNAPSHOT</version>")] {
-            assert!(versions.contains(&version), "{versions}");
-        }
-        assert_eq!(api.get(&format!("/main/maven/com/acme/lib/1.{number}/lib-1.{number}-sources.jar")).await.status.as_u16(), 200);
-    }
-
-    // Other bytes under a version that is there: refused, and the client says why.
-    let changed = project(&home, "changed", "1.0", &base);
-    write(&changed.join("lib/src/main/java/com/acme/More.java"), "package com.acme;\npublic class More { }\n");
-    let refused = home.mvn("mvn", &changed, &settings_file, "mvn-m2", &["deploy"]).failed();
-    assert!(refused.text().contains("exists with other bytes and is not replaced"), "{}", refused.text());
-
+    let home = Home::new();
+    build(server.address(), &home, "maven-remote", "");
     // The upstream is gone; nothing listens there.
     server.reconfigure(&three_repositories("http://127.0.0.1:9/"));
-    std::fs::write(&settings_file, settings(&server.url("/"), &token)).unwrap();
-    for client in MAVENS {
-        let built = application(&home, &format!("{client}-alone"), "1.0");
-        home.mvn(client, &built, &settings_file, &format!("{client}-alone-m2"), &["package"]).succeeded();
+    let without = build(server.address(), &home, "maven-remote", "x-checksum-");
+    let with = build(server.address(), &home, "maven-all", "");
+    for ((client, without), with) in MAVENS.into_iter().zip(&without).zip(&with) {
+        let (files, checksums) = counts(without);
+        let (files_with, checksums_with) = counts(with);
+        println!("{client}: {} requests with our X-Checksum headers, {} without them, for {files} files", with.len(), without.len());
+        assert_eq!((files, checksums), (files_with, files), "{client} asks for every file and for its checksum");
+        // The transport of 3.8 knows nothing of the headers.
+        let expected = if client == "mvn" { files } else { 0 };
+        assert_eq!(checksums_with, expected, "{client}");
+        if client != "mvn" {
+            assert!(with.len() * 2 <= without.len() + 4, "{client}: {} and {} requests", with.len(), without.len());
+        }
     }
 }

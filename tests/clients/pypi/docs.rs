@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use super::{Site, plain};
-use crate::support::TestServer;
 use crate::support::clients::{Home, PATIENCE};
 use crate::support::process;
+use crate::support::{TestServer, repositories_of};
 
 /// Programs whose lines on the page are run.
 const RUN: [&str; 6] = ["twine ", "uv ", "poetry ", "pdm ", "pip ", "curl "];
@@ -69,16 +69,7 @@ async fn pypi_page_says_what_works() {
 /// The settings of the page are taken by the server.
 #[test]
 fn pypi_page_shows_settings_that_are_taken() {
-    let page = page();
-    let mut config = String::new();
-    let mut inside = false;
-    for line in page.lines() {
-        inside = line == "    [[repository]]" || (inside && (line.starts_with("    ") || line.is_empty()));
-        if inside {
-            config.push_str(line.trim());
-            config.push('\n');
-        }
-    }
+    let config = repositories_of(&page());
     assert_eq!(config.matches("[[repository]]").count(), 3, "{config}");
     let config = config + "\n[[system]]\nname = \"ops\"\n[[repository]]\nname = \"pypi\"\nformat = \"pypi\"\n";
     TestServer::builder().config(config).start();

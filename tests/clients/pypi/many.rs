@@ -11,15 +11,6 @@ use crate::support::TestServer;
 const FILES: usize = 600;
 const WINDOW: usize = 100;
 
-/// Bytes that the server's processes wrote, to files and to other programs.
-fn written(server: &TestServer) -> u64 {
-    let of = |pid: u32| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
-        text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse::<u64>().unwrap()
-    };
-    server.pids().into_iter().map(of).sum()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn pypi_the_last_file_of_a_release_costs_what_the_tenth_did() {
     let server = TestServer::start();
@@ -28,13 +19,13 @@ async fn pypi_the_last_file_of_a_release_costs_what_the_tenth_did() {
     let mut marks = Vec::new();
     for number in 0..FILES {
         if [10, 10 + WINDOW, FILES - WINDOW].contains(&number) {
-            marks.push(written(&server));
+            marks.push(server.written());
         }
         let form = Form::wheel(&Wheel::new("grows", "1.0", "x").tagged(&format!("{number}-py3-none-any")));
         let upload = api.request(Method::POST, "/main/pypi/").header("content-type", Form::content_type()).body(form.body());
         api.send(upload).await.succeeded();
     }
-    let (first, last) = (marks[1] - marks[0], written(&server) - marks[2]);
+    let (first, last) = (marks[1] - marks[0], server.written() - marks[2]);
     assert!(last * 2 <= first * 3, "the tenth and {WINDOW} more wrote {first} bytes, the last {WINDOW} of {FILES} wrote {last}");
     let page = api.get("/main/pypi/simple/grows/?format=application/vnd.pypi.simple.v1%2Bjson").await.succeeded().json();
     assert_eq!(page["files"].as_array().map(Vec::len), Some(FILES));

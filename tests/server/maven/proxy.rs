@@ -46,7 +46,7 @@ impl Mirror {
     }
 }
 
-fn versions(artifact: &str, versions: &[&str]) -> Reply {
+pub(super) fn versions(artifact: &str, versions: &[&str]) -> Reply {
     let versions = versions.iter().map(|version| (*version).to_owned()).collect();
     let document = Metadata {
         group: String::from("com.acme"),
@@ -58,7 +58,7 @@ fn versions(artifact: &str, versions: &[&str]) -> Reply {
     Reply::bytes(document.render())
 }
 
-fn listed(reply: &raw::Reply) -> Vec<String> {
+pub(super) fn listed(reply: &raw::Reply) -> Vec<String> {
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     Metadata::parse(&reply.body).expect("metadata").versions
 }
@@ -117,6 +117,8 @@ async fn what_is_not_what_its_checksum_says_is_not_kept() {
 async fn pages_for_people_are_never_kept_as_files() {
     let mirror = Mirror::start(json!({})).await;
     let page = || Reply::bytes("<!DOCTYPE html><html><body>Please sign in</body></html>").header("Content-Type", "text/html");
+    // It is asked for before any file, and would be remembered as missing.
+    mirror.has(".meta/prefixes.txt", page());
     let right =
         [(path("com.acme", "lib", "1.0", ".jar"), filled("x")), (path("com.acme", "lib", "1.0", ".pom"), pom("com.acme", "lib", "1.0", "jar").into_bytes())];
     for (file, bytes) in right {

@@ -168,6 +168,38 @@ async fn a_distribution_is_uploaded_to_its_one_project() {
     assert_eq!((read("simple/acme-app/").await, read("simple/other/").await, read("simple/").await), (200, 404, 404));
 }
 
+/// What waits in a stage belongs to no package yet, and is about one all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_is_staged_and_promoted_by_its_own_builds() {
+    use entrepot_format_maven::testing::{checksum, jar, path, pom};
+    let (house, issuer) = (furnished(&Turned::default()).await, TestIssuer::start().await);
+    house.repository("alpha/maven", "maven", Kind::Hosted, true, json!({})).await;
+    house.publisher("app", &issuer, "alpha/maven", &["com.acme:app"], |_| {}).await;
+    let token = house.given(&issuer).await;
+    let put = async |path: &str, body: Vec<u8>| status(&house, Call::put(format!("/alpha/maven/{path}"), body).with_token(&token)).await;
+    let promote = async |stage: &str| status(&house, Call::post(format!("/alpha/maven/.staging/{stage}"), "").with_token(&token)).await;
+    for base in [".staging/one/", ""] {
+        let version = if base.is_empty() { "2.0" } else { "1.0" };
+        for (artifact, expected) in [("app", 201), ("other", 403), ("app2", 403)] {
+            let at = |ending: &str| format!("{base}{}", path("com.acme", artifact, version, ending));
+            let sum = checksum(&jar(&[]), entrepot_kit::Algorithm::Sha1).into_bytes();
+            assert_eq!(put(&at(".jar.sha1"), sum).await, expected, "{}", at(".jar.sha1"));
+            assert_eq!(put(&at(".jar"), jar(&[])).await, expected, "{}", at(".jar"));
+            assert_eq!(put(&at(".pom"), pom("com.acme", artifact, version, "jar").into_bytes()).await, expected);
+        }
+    }
+    let other = format!("/alpha/maven/.staging/two/{}", path("com.acme", "other", "1.0", ".pom"));
+    assert_eq!(house.call_as("alpha-owner", Call::put(other, pom("com.acme", "other", "1.0", "pom"))).await.status, 201);
+    let see = async |path: &str| status(&house, Call::get(format!("/alpha/maven/.staging/{path}")).with_token(&token)).await;
+    let file = |stage: &str, artifact: &str| format!("{stage}/{}", path("com.acme", artifact, "1.0", ".pom"));
+    assert_eq!((see("one").await, see(&file("one", "app")).await), (200, 200));
+    assert_eq!((see("two").await, see(&file("two", "other")).await), (403, 403), "what others deploy is none of its business");
+    assert_eq!((promote("one").await, promote("two").await), (200, 403));
+    assert_eq!(status(&house, Call::new(Method::DELETE, "/alpha/maven/.staging/two").with_token(&token)).await, 403);
+    let listed = house.call(Call::get("/alpha/maven/com/acme/app/maven-metadata.xml")).await.text();
+    assert!(listed.contains("<version>1.0</version>") && listed.contains("<version>2.0</version>"), "{listed}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_pushed_by_docker_s_way_too() {
     let (house, issuer) = (furnished(&Turned::default()).await, TestIssuer::start().await);

@@ -9,12 +9,12 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
 }
 
 /// Where the head ends, with its empty line.
-pub(super) fn end(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
 }
 
 /// The same head with `Connection: close`; `None` when it is none of one plain request.
-pub(super) fn for_one_request(head: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn for_one_request(head: &[u8]) -> Option<Vec<u8>> {
     let text = head.strip_suffix(b"\r\n\r\n")?;
     if text.iter().zip(text.iter().skip(1)).any(|(one, next)| (*one == b'\r') != (*next == b'\n')) {
         return None;

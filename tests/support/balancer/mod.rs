@@ -5,7 +5,7 @@
 //! take for one plain request (TLS, half a head, two lengths) is handed through as it is.
 #![cfg(test)]
 
-mod head;
+pub(crate) mod head;
 mod relay;
 mod tests;
 

@@ -1,16 +1,19 @@
 //! `GET`: files, and what is made of them: checksums, metadata, lists.
 
+use std::io::Read as _;
 use std::sync::Arc;
 
+use entrepot_kit::archive::{self, Browsing};
 use entrepot_kit::route::Answer;
 use entrepot_kit::{
     ALL_PACKAGES, Algorithm, BaseUrl, Document, Error, File, Hasher, Index, Kind, Read, Records, Repository, Request, Response, Result, blocking, listing,
 };
 use http::{HeaderName, StatusCode};
 
-use super::media;
-use crate::coordinates::{Build, Coordinates, METADATA, PARKED, PREFIXES, Place, package_of_folder, place, snapshot_of_folder};
+use super::{catalog, media};
+use crate::coordinates::{Build, Coordinates, METADATA, OWN, PREFIXES, Place, package_of_folder, place, snapshot_of_folder};
 use crate::index::{SNAPSHOT, VERSIONS, XML, builds, render, render_snapshot, snapshot_variant};
+use crate::metadata::{LARGEST, Metadata};
 
 /// The headers by which clients save themselves the requests for checksum files.
 const HEADERS: [(HeaderName, Algorithm); 4] = [
@@ -36,8 +39,14 @@ impl Found {
 pub(crate) fn get(repository: Repository<Read>, request: Request) -> Answer {
     Box::pin(async move {
         let path = request.path.joined();
+        if let Some(inside) = archive::split(&path, request.path.trailing_slash()) {
+            return match find(&repository, inside.archive).await?.ok_or_else(|| missing(inside.archive))? {
+                Found::File(file) => archive::get(*file, request, inside, Browsing { media: media::inside, pages: true }).await,
+                Found::Document(_) => Err(missing(&path)),
+            };
+        }
         if request.path.trailing_slash() {
-            return listing::get(&repository, request, &path, Some(PARKED)).await;
+            return listing::get(&repository, request, &path, Some(OWN)).await;
         }
         if let Place::Checksum { of, algorithm } = place(&path) {
             let found = find(&repository, of).await?.ok_or_else(|| missing(&path))?;
@@ -80,6 +89,7 @@ async fn find(repository: &Repository<Read>, path: &str) -> Result<Option<Found>
             let index = Index { package: ALL_PACKAGES, variant: PREFIXES, fragments: VERSIONS, content_type: "text/plain", render: render_prefixes };
             Ok(repository.document(index).await?.map(Found::Document))
         }
+        Place::Catalog if repository.kind() != Kind::Proxy => Ok(Some(Found::Document(catalog::document(repository).await?))),
         Place::Catalog | Place::Prefixes | Place::Other => Ok(repository.entry(path).await?.map(Found::file)),
         Place::Artifact(coordinates) => artifact(repository, path, &coordinates).await,
     }
@@ -89,18 +99,48 @@ async fn find(repository: &Repository<Read>, path: &str) -> Result<Option<Found>
 async fn metadata(repository: &Repository<Read>, folder: &str) -> Result<Option<Found>> {
     let some = |document: Option<Arc<Document>>| document.filter(|document| !document.body.is_empty()).map(Found::Document);
     if let Some((package, version)) = snapshot_of_folder(folder) {
-        if repository.kind() != Kind::Proxy {
-            let variant = snapshot_variant(version);
-            let index = Index { package: &package, variant: &variant, fragments: SNAPSHOT, content_type: XML, render: render_snapshot };
-            if let Some(found) = some(repository.document(index).await?) {
-                return Ok(Some(found));
+        let variant = snapshot_variant(version);
+        let index = Index { package: &package, variant: &variant, fragments: SNAPSHOT, content_type: XML, render: render_snapshot };
+        let path = format!("{folder}/{METADATA}");
+        return match repository.kind() {
+            Kind::Hosted => Ok(some(repository.document(index).await?)),
+            Kind::Proxy => Ok(repository.entry(&path).await?.map(Found::file)),
+            Kind::Group => {
+                let ours = repository.document(index).await?.filter(|document| !document.body.is_empty());
+                joined(repository, &path, ours).await
             }
-        }
-        return Ok(repository.entry(&format!("{folder}/{METADATA}")).await?.map(Found::file));
+        };
     }
     let Some(package) = package_of_folder(folder) else { return Ok(None) };
     let index = Index { package: &package, variant: "metadata", fragments: VERSIONS, content_type: XML, render };
     Ok(some(repository.document(index).await?))
+}
+
+/// The metadata of a snapshot from the hosted members of a group and from those of its proxies that have it. What cannot be read counts for nothing.
+async fn joined(repository: &Repository<Read>, path: &str, ours: Option<Arc<Document>>) -> Result<Option<Found>> {
+    let mut theirs = match repository.entry_of_each(path).await {
+        Ok(files) => files,
+        Err(error) if ours.is_none() => return Err(error),
+        Err(_) => Vec::new(),
+    };
+    if ours.is_some() && theirs.is_empty() {
+        return Ok(ours.map(Found::Document));
+    }
+    if ours.is_none() && theirs.len() < 2 {
+        return Ok(theirs.pop().map(Found::file));
+    }
+    let modified = theirs.iter().map(|file| file.entry.created).chain(ours.as_ref().and_then(|document| document.modified)).max();
+    let mut parts: Vec<Metadata> = ours.iter().filter_map(|document| Metadata::parse(&document.body).ok()).collect();
+    for file in theirs {
+        let mut reader = file.content.reader().await?;
+        let part = blocking(move || {
+            let mut bytes = Vec::new();
+            (&mut reader).take(LARGEST as u64).read_to_end(&mut bytes).map_err(Error::internal)?;
+            Ok(Metadata::parse(&bytes).ok())
+        });
+        parts.extend(part.await?);
+    }
+    Ok(Some(Found::Document(Arc::new(Document::new(Metadata::join_snapshots(parts).render(), XML, modified)))))
 }
 
 /// A file; of a snapshot that was asked for by its plain name the newest build, where there is no such file.
@@ -148,7 +188,8 @@ fn render_prefixes(records: &Records, _: &BaseUrl, _: &str) -> Result<Vec<u8>> {
     Ok(out.into_bytes())
 }
 
-fn hash(bytes: &[u8], algorithm: Algorithm) -> String {
+/// A digest of a document.
+pub(crate) fn hash(bytes: &[u8], algorithm: Algorithm) -> String {
     let mut hasher = Hasher::new(&[algorithm]);
     hasher.update(bytes);
     hasher.finish().1.hex(algorithm).unwrap_or_default()

@@ -1,11 +1,15 @@
 //! What answers the routes.
 
+pub(crate) mod bundle;
+mod catalog;
 mod commit;
 pub(crate) mod get;
 mod media;
 mod notes;
 pub(crate) mod put;
 pub(crate) mod remove;
+pub(crate) mod seal;
+pub(crate) mod staging;
 
 use entrepot_kit::{Error, Kind, PackageState, Precondition, Request, Result};
 use http::StatusCode;

@@ -1,26 +1,27 @@
 //! `PUT`: a file, a checksum, or metadata.
 
-use std::sync::Arc;
-
 use entrepot_kit::route::Answer;
 use entrepot_kit::{
-    Algorithm, Birth, BlobSource, Body, Change, Entry, Error, Precondition, Publish, Repository, Request, Response, Result, StageSpec, Staged, blocking,
+    Algorithm, Birth, BlobSource, Body, Change, Digests, Error, Precondition, Publish, Repository, Request, Response, Result, Sha256Digest, StageSpec, archive,
+    blocking,
 };
 use http::StatusCode;
 
-use super::commit::{Arrival, Owner, store};
-use super::{ATTEMPTS, notes, overtaken, writable_path};
-use crate::coordinates::{Coordinates, PARKED, Place, place};
+use super::commit::{Arrival, Batch, Owner, Sent, store};
+use super::{ATTEMPTS, notes, overtaken, seal, writable_path};
+use crate::coordinates::{Build, Coordinates, PARKED, Place, place};
+use crate::facts::Facts;
 use crate::metadata::{self, Metadata};
-use crate::{checksum, plugin, settings};
+use crate::{checksum, settings};
+
+/// What is computed of every file besides SHA-256.
+pub(crate) const DIGESTS: [Algorithm; 3] = [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha512];
 
 /// Stores what was sent.
 pub(crate) fn put(repository: Repository<Publish>, request: Request) -> Answer {
     Box::pin(async move {
         let path = writable_path(repository.kind(), &request)?;
-        if request.path.trailing_slash() {
-            return Err(Error::bad_request("the path of a file does not end with a slash; folders need not be made"));
-        }
+        check_file_path(&request, &path)?;
         let status = match place(&path) {
             Place::Own | Place::Catalog | Place::Prefixes => {
                 return Err(Error::bad_request(format!("{path:?} is made by the server, from what is deployed")).with_reason("This file is made by the server"));
@@ -42,20 +43,35 @@ pub(crate) fn put(repository: Repository<Publish>, request: Request) -> Answer {
     })
 }
 
-async fn file(repository: &Repository<Publish>, path: &str, coordinates: Option<&Coordinates<'_>>, body: Body) -> Result<StatusCode> {
-    let algorithms = vec![Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha512];
-    let staged = repository.stage_body(StageSpec { algorithms, limit: None }, body).await?;
-    let may_be_plugin = coordinates.is_some_and(|coordinates| coordinates.classifier.is_empty() && coordinates.extension == "jar");
-    let plugin = if may_be_plugin { look(&staged, coordinates).await? } else { None };
-    store(repository, Arrival { path: path.to_owned(), owner: coordinates.map(Owner::of), staged, plugin }).await
+/// Whether a path can be that of a file.
+pub(crate) fn check_file_path(request: &Request, path: &str) -> Result<()> {
+    if request.path.trailing_slash() {
+        return Err(Error::bad_request("the path of a file does not end with a slash; folders need not be made"));
+    }
+    if archive::split(path, false).is_some() {
+        return Err(Error::bad_request(format!("{path:?} is inside an archive, and archives are only read: deploy the whole archive")));
+    }
+    Ok(())
 }
 
-/// The plugin that a jar holds.
-async fn look(staged: &Arc<dyn Staged>, coordinates: Option<&Coordinates<'_>>) -> Result<Option<metadata::Plugin>> {
-    let reader = staged.reader().await?;
-    let artifact = coordinates.map(|coordinates| coordinates.artifact.to_owned()).unwrap_or_default();
-    // What the descriptor says of its own name is for people; where it is deployed counts.
-    blocking(move || Ok(plugin::read(reader).map(|plugin| metadata::Plugin { artifact, ..plugin }))).await
+async fn file(repository: &Repository<Publish>, path: &str, coordinates: Option<&Coordinates<'_>>, body: Body) -> Result<StatusCode> {
+    let staged = repository.stage_body(StageSpec { algorithms: DIGESTS.to_vec(), limit: None }, body).await?;
+    let facts = match coordinates {
+        Some(coordinates) => Facts::of(&staged, coordinates).await?,
+        None => Facts::default(),
+    };
+    let arrival = Arrival { path: path.to_owned(), owner: coordinates.map(Owner::of), bytes: Sent::staged(staged), facts };
+    let batch = Batch { action: "deploy", subject: path.to_owned(), arrivals: vec![arrival], moved: Vec::new(), seal: false };
+    Ok(if store(repository, &batch).await?.is_some() { StatusCode::CREATED } else { StatusCode::OK })
+}
+
+/// What a checksum file says.
+///
+/// # Errors
+/// 400 when there is no such checksum in it.
+pub(crate) fn read_checksum(text: &[u8], algorithm: Algorithm) -> Result<String> {
+    let sent = std::str::from_utf8(text).ok().and_then(|text| checksum::parse(text, algorithm));
+    sent.ok_or_else(|| Error::bad_request(format!("there is no {} in this checksum file", algorithm.name())).with_reason("This is no checksum"))
 }
 
 /// Where a checksum waits for its file.
@@ -74,14 +90,20 @@ async fn checksum_file(repository: &Repository<Publish>, of: &str, algorithm: Al
     if !matches!(subject, Place::Artifact(_) | Place::Other) {
         return Err(Error::bad_request(format!("nobody deploys {of:?}, nor its checksum")));
     }
-    let sent = std::str::from_utf8(&text).ok().and_then(|text| checksum::parse(text, algorithm));
-    let sent = sent.ok_or_else(|| Error::bad_request(format!("there is no {} in this checksum file", algorithm.name())).with_reason("This is no checksum"))?;
+    let sent = read_checksum(&text, algorithm)?;
     let ending = format!(".{}", algorithm.name().replace('-', ""));
     let waiting = parked(of, &ending);
     for _ in 0..ATTEMPTS {
         if let Some(entry) = repository.stored(of).await? {
-            check(of, algorithm, &sent, &entry)?;
+            check(of, algorithm, &sent, entry.digest, &entry.digests)?;
             return Ok(StatusCode::CREATED);
+        }
+        // For a file that would be refused none waits.
+        if let Place::Artifact(coordinates) = &subject
+            && coordinates.build == Build::Release
+            && let Some(live) = repository.version(&coordinates.package(), coordinates.version).await?.filter(|found| found.live)
+        {
+            seal::check(repository, &coordinates.package(), coordinates.version, live.published).await?;
         }
         let staged = repository.stage_body(StageSpec::default(), Body::from(bytes::Bytes::from(sent.clone()))).await?;
         let change = Change::new("checksum", of).only_if(Precondition::EntryAbsent(of.to_owned())).begin(Birth::Entry {
@@ -100,10 +122,14 @@ async fn checksum_file(repository: &Repository<Publish>, of: &str, algorithm: Al
     Err(overtaken(of))
 }
 
-fn check(path: &str, algorithm: Algorithm, sent: &str, entry: &Entry) -> Result<()> {
+/// Holds a checksum against a file.
+///
+/// # Errors
+/// 400 with both when they differ.
+pub(crate) fn check(path: &str, algorithm: Algorithm, sent: &str, digest: Option<Sha256Digest>, digests: &Digests) -> Result<()> {
     let known = match algorithm {
-        Algorithm::Sha256 => entry.digest.map(|digest| digest.hex()),
-        other => entry.digests.hex(other),
+        Algorithm::Sha256 => digest.map(|digest| digest.hex()),
+        other => digests.hex(other),
     };
     match known {
         Some(known) if known != sent => Err(mismatch(path, algorithm, sent, &known)),

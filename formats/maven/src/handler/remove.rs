@@ -7,7 +7,8 @@ use entrepot_kit::{Birth, Change, Death, Delete, Entry, Error, Listing, ListingI
 use http::StatusCode;
 
 use super::{ATTEMPTS, at, overtaken, terms, writable_path};
-use crate::coordinates::{Build, Place, package_of_folder, place};
+use crate::archetype;
+use crate::coordinates::{Place, package_of_folder, place};
 use crate::document::VersionDocument;
 use crate::index::PackageDocument;
 
@@ -106,7 +107,12 @@ async fn package_without(
             continue;
         }
         let Some(found) = repository.version(package, &version).await?.filter(|found| found.live) else { continue };
-        let document = without(VersionDocument::parse(&found.document)?, &gone).to_text()?;
+        let mut document = VersionDocument::parse(&found.document)?;
+        document.forget(gone.iter().map(String::as_str));
+        if gone.iter().any(|path| path.ends_with(&format!("-{version}.jar"))) {
+            change = change.end(Death::Entry(archetype::mark(package, &version)));
+        }
+        let document = document.to_text()?;
         if document != found.document {
             change = change.begin(Birth::Version { package: package.to_owned(), version, document });
         }
@@ -120,21 +126,6 @@ async fn package_without(
         change = group_without(repository, package, change).await?;
     }
     Ok(change)
-}
-
-/// The record of a version without some files.
-fn without(mut document: VersionDocument, gone: &BTreeSet<String>) -> VersionDocument {
-    for path in gone {
-        let Place::Artifact(file) = place(path) else { continue };
-        let is_it = |kind: &(String, String)| kind.0 == file.classifier && kind.1 == file.extension;
-        match file.build {
-            Build::Stamped(stamp) => document.builds.iter_mut().filter(|build| build.stamp == stamp).for_each(|build| build.files.retain(|kind| !is_it(kind))),
-            Build::Plain => document.plain.retain(|kind| !is_it(kind)),
-            Build::Release => {}
-        }
-    }
-    document.builds.retain(|build| !build.files.is_empty());
-    document
 }
 
 /// A plugin that is gone is not named by its group any more.

@@ -4,16 +4,16 @@ use entrepot_kit::{Change, Death, Delete, Entry, Error, File, Precondition, Publ
 use entrepot_oci_core::error::{MANIFEST_INVALID, NAME_UNKNOWN};
 use entrepot_oci_core::manifest::MAX_MANIFEST;
 use entrepot_oci_core::name::{Reference, no_manifest};
-use entrepot_oci_core::{Digest, Manifest, check_tag};
+use entrepot_oci_core::serve::upload::with_digest;
+use entrepot_oci_core::serve::{image, new_image};
+use entrepot_oci_core::{Digest, Manifest, check_tag, layout};
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, WARNING};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::publish::{Condition, Publication};
-use super::upload::with_digest;
-use super::{image, new_image};
+use crate::settings;
 use crate::signatures::gate;
-use crate::{layout, settings};
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const TAG: HeaderName = HeaderName::from_static("oci-tag");

@@ -8,14 +8,14 @@ use entrepot_kit::{
 };
 use entrepot_oci_core::error::{DENIED, MANIFEST_BLOB_UNKNOWN};
 use entrepot_oci_core::manifest::MAX_MANIFEST;
-use entrepot_oci_core::{Digest, Manifest, ManifestKind, referrer};
+use entrepot_oci_core::serve::upload::check_digest;
+use entrepot_oci_core::{Digest, Manifest, ManifestKind, layout, referrer};
 use http::StatusCode;
 use std::sync::Arc;
 
 use super::manifest::{Named, digest_of};
-use super::upload::check_digest;
+use crate::settings;
 use crate::signatures::gate::{self, Vouching};
-use crate::{layout, settings};
 
 /// Attempts before a push gives up that meets another one of the same tag each time.
 const ATTEMPTS: usize = 16;

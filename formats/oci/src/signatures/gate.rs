@@ -12,14 +12,13 @@ use entrepot_kit::{Action, Body, Conclusion, Error, File, Kind, Listing, Listing
 use entrepot_oci_core::error::DENIED;
 use entrepot_oci_core::manifest::MAX_MANIFEST;
 use entrepot_oci_core::name::Reference;
-use entrepot_oci_core::{Digest, Manifest, ManifestKind};
+use entrepot_oci_core::serve::referrers;
+use entrepot_oci_core::{Digest, Manifest, ManifestKind, layout};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::rule::{Mode, Rule, SIGNATURES};
 use super::{LARGEST_BUNDLE, MOST_SIGNATURES, Outcome, Signature, Verdict, needs_subject, recognise, tag_of_subject, verify};
-use crate::handler::referrers;
-use crate::layout;
 
 /// Most referrers that are looked at in search of signatures.
 const MOST_REFERRERS: usize = 1000;

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use entrepot_kit::{Error, Publish, Repository, Request, Resource, Result, StageSpec, Staged};
+use entrepot_kit::{Error, Multipart, Publish, Repository, Request, Resource, Result, StageSpec, Staged};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use crate::attestation;
 use crate::filename::Filename;
-use crate::multipart::Multipart;
 use crate::settings::{self, LINUX_WHEELS, LOCAL_VERSIONS};
 
 /// Most bytes of all fields together: a long description, and attestations.

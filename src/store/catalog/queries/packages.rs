@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use diesel::prelude::*;
-use entrepot_kit::{PackageState, Records, Timestamp, VersionRecord, VersionState};
+use entrepot_kit::{ALL_PACKAGES, PackageState, Records, Timestamp, VersionRecord, VersionState, listed};
 
 use super::entries::behind_folder;
 use super::{Conn, at_view};
@@ -230,6 +230,31 @@ pub(crate) fn file_records(connection: &mut Conn, repository: i64, package: &str
         modified: Some(state.modified),
         stamp: state.changed.to_string(),
     }))
+}
+
+/// What an index of all packages is made of that lists their versions. Versions without a fragment of that kind are left out.
+pub(crate) fn all_records(connection: &mut Conn, repository: i64, kind: &str, at: Option<u64>) -> QueryResult<Records> {
+    let query = versions::table
+        .inner_join(packages::table)
+        .inner_join(fragments::table)
+        .filter(packages::repository_id.eq(repository))
+        .filter(fragments::kind.eq(kind))
+        .select((packages::name, versions::version, versions::published, fragments::bytes, versions::id));
+    let mut rows: Vec<(String, String, i64, Vec<u8>, i64)> = at_view!(query, versions, at, |query| query.load(connection)?);
+    // Sorted here: the database would carry every fragment through its sorter.
+    rows.sort_unstable_by(|one, other| (&one.0, one.4).cmp(&(&other.0, other.4)));
+    let modified = rows.iter().map(|(_, _, published, ..)| Timestamp(*published)).max();
+    let versions = rows.into_iter().map(|(package, version, published, bytes, _)| VersionRecord {
+        version: listed(&package, &version),
+        published: Some(Timestamp(published)),
+        bytes: bytes.into(),
+    });
+    Ok(Records { package: ALL_PACKAGES.to_owned(), versions: versions.collect(), modified, ..Records::default() })
+}
+
+/// The names of all packages that are, or ever were.
+pub(crate) fn known_packages(connection: &mut Conn, repository: i64) -> QueryResult<Vec<String>> {
+    Ok(packages::table.filter(packages::repository_id.eq(repository)).select(packages::name).load(connection)?)
 }
 
 /// The number of a live package.
