@@ -53,7 +53,7 @@ async fn alpine_names_of_hosted_members_are_theirs_alone() {
     assert_eq!(packages_of(house, ALL, "x86_64").await, ["shared-1-r0 x86_64", "theirs-1-r0 x86_64"]);
     assert_eq!(house.call(Call::get(format!("{ALL}/{MAIN}/x86_64/shared-1-r0.apk"))).await.body, built("shared", "1-r0").containing(b"ours").bytes());
     assert_eq!(house.call(Call::get(format!("{ALL}/{MAIN}/x86_64/shared-2-r0.apk"))).await.status, StatusCode::NOT_FOUND);
-    let rules = json!({ "members": ["alpha/ours", "alpha/mirror"], "merge": ["shared"] });
+    let rules = json!({ "members": ["alpha/ours", "alpha/mirror"], "rules": { "merge": ["shared"] } });
     house.repository("alpha/merged", "alpine", Kind::Group, true, rules).await;
     let merged = packages_of(house, "/alpha/merged", "x86_64").await;
     assert_eq!(merged, ["shared-2-r0 x86_64", "shared-1-r0 x86_64", "theirs-1-r0 x86_64"]);

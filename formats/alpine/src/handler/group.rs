@@ -13,7 +13,7 @@ use crate::index::{Record, records};
 use crate::place::{Folder, split};
 
 /// The settings that say which names come from where.
-const RULES: [&str; 5] = ["members", "allow", "deny", "reserve", "merge"];
+const RULES: [&str; 2] = ["members", "rules"];
 
 /// A member that has something there.
 #[derive(Clone)]

@@ -42,7 +42,7 @@ impl Generation {
         if repository.kind() == Kind::Group {
             let Some((members, time)) = group::members(repository, folder).await? else { return Ok(None) };
             let moment = Moment::Time(time);
-            let stamp = group::stamp(&members);
+            let stamp = group::stamp(repository, &members);
             let made_of = MadeOf::Members(members.into());
             return Ok(Some(Self { moment, time, repository: repository.clone(), folder: folder.to_owned(), stamp, made_of }));
         }

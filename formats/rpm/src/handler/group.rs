@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use entrepot_kit::{Document, Error, File, Kind, Pieces, Read, Repository, Result, Sha256Digest, Timestamp, blocking};
+use serde_json::Value;
 
 use super::generation::Generation;
 use super::{extras as uploaded, get, proxy};
@@ -73,9 +74,13 @@ fn failed(member: &str, error: Error) -> Error {
     Error::unavailable(format!("the member {member} of this group failed: {}", error.message()), seconds).with_source(error)
 }
 
-/// Names the states of members.
-pub(super) fn stamp(members: &[Member]) -> String {
-    let all: Vec<&str> = members.iter().map(|member| member.stamp.as_str()).collect();
+/// The settings that say which names come from where.
+const RULES: [&str; 2] = ["members", "rules"];
+
+/// Names the states of members, and what is taken of them.
+pub(super) fn stamp(group: &Repository<Read>, members: &[Member]) -> String {
+    let mut all: Vec<String> = members.iter().map(|member| member.stamp.clone()).collect();
+    all.extend(RULES.iter().filter_map(|rule| group.setting::<Value>(rule)).map(|rule| rule.to_string()));
     let mut stamp = Sha256Digest::of(all.join(";").as_bytes()).hex();
     stamp.truncate(32);
     stamp
