@@ -41,7 +41,7 @@ impl Format for Rpm {
     }
 
     fn fragments(&self, _package: &str, _version: &str, document: &str) -> Result<Vec<Fragment>> {
-        Ok(xml::fragments(&package::Package::parse(document)?))
+        Ok(vec![xml::fragment(&package::Package::parse(document)?)])
     }
 
     fn package_of(&self, path: &str) -> Option<String> {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use entrepot_kit::armor::armored;
 use entrepot_kit::{Document, Error, KeyKind, Moment, Read, Repository, Result, SignatureScheme, Timestamp, blocking};
 
 use super::generation::Generation;
-use crate::repodata::{Compression, armored};
+use crate::repodata::Compression;
 
 const MEDIA_TYPE: &str = "application/pgp-signature";
 /// How long a client may take from `repomd.xml` to its signature, in milliseconds.
