@@ -319,6 +319,17 @@ impl Facade for Session {
         Ok(members.into_iter().map(|member| self.beside(member, self.view.moment) as Arc<dyn Facade>).collect())
     }
 
+    async fn entry_from(&self, path: &str, url: &str) -> Result<Option<File>> {
+        if path.starts_with('/') || self.kind() != Kind::Proxy {
+            return Ok(None);
+        }
+        let file = self.reader.proxy_entry_from(self.repo(), path, Some(url)).await?;
+        if let Some(file) = &file {
+            self.reader.note(file.source);
+        }
+        Ok(file)
+    }
+
     async fn located(&self, path: &str, from: &str, located: Located) -> Result<Option<File>> {
         self.reader.located_entry(self.repo(), path, from, located).await
     }

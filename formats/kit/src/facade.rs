@@ -247,6 +247,10 @@ pub trait Facade: Send + Sync {
     async fn members(&self, _package: Option<&str>) -> Result<Vec<Arc<dyn Facade>>> {
         Err(Error::not_implemented("members cannot be asked here"))
     }
+    /// A file of a proxy: kept, or asked for at this URL in place of that of its path, as one of several mirrors has it.
+    async fn entry_from(&self, _path: &str, _url: &str) -> Result<Option<File>> {
+        Err(Error::not_implemented("nothing is fetched here"))
+    }
     /// A file of a proxy, kept, or fetched from where the format found that it is. A relative address begins where the document at `from` is.
     async fn located(&self, _path: &str, _from: &str, _located: Located) -> Result<Option<File>> {
         Err(Error::not_implemented("nothing is fetched here"))
@@ -479,6 +483,14 @@ impl Repository<Read> {
     pub async fn members(&self, package: Option<&str>) -> Result<Vec<Self>> {
         let members = self.facade.members(package).await?;
         Ok(members.into_iter().map(|facade| Self { facade, granted: PhantomData }).collect())
+    }
+
+    /// A file of a proxy: kept, or asked for at this URL in place of that of its path, as one of several mirrors has it.
+    ///
+    /// # Errors
+    /// Those of [`Self::entry`].
+    pub async fn entry_from(&self, path: &str, url: &str) -> Result<Option<File>> {
+        self.facade.entry_from(path, url).await
     }
 
     /// A file of a proxy that never changes: kept, or fetched once from where a document says that it is. A relative address begins where the

@@ -14,6 +14,7 @@ use entrepot_kit::{BaseUrl, CheckedDocument, Error, Format, Fragment, Result, Ro
 mod fuzz;
 mod handler;
 mod header;
+mod mirrors;
 pub mod package;
 pub mod place;
 pub mod repodata;
