@@ -65,7 +65,7 @@ async fn metadata(repository: &Repository<Read>, folder: &str, name: &str) -> Re
             let found = generation::Generation::of(repository, folder).await?.filter(|found| !found.is_gone());
             let found = found.ok_or_else(|| generation::missing(folder))?;
             let document = found.repomd(compression).await?;
-            sign::given(repository, &found).await?;
+            sign::given(repository, &found).await;
             Ok(Response::document(document))
         }
         repodata::SIGNATURE => {
