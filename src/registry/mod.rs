@@ -33,6 +33,7 @@ mod mend;
 mod mirrors;
 mod mount;
 mod names;
+mod notes;
 pub mod patterns;
 mod permission;
 pub(crate) mod prefetch;
