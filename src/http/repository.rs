@@ -262,7 +262,7 @@ impl Incoming<'_> {
         let namespace = self.place.registry.as_ref().and_then(|registry| registry.namespace.clone());
         let permit =
             Permit { server, session: &session, caller: &caller, view: &view, package: package.as_deref(), context: &context, named: named.as_deref() };
-        let asked = Form { headers: &headers, private, frozen, may_redirect: self.method == Method::GET && view.repo.redirects_downloads() };
+        let asked = Form { headers: &headers, private, frozen, may_redirect: self.method == Method::GET && view.repo.redirects_downloads(), is_saved: self.place.is_saved };
         // Part of a file is no download more, unless it is the beginning.
         let downloads = self.method == Method::GET && headers.get(http::header::RANGE).is_none_or(|range| range.as_bytes().starts_with(b"bytes=0-"));
         let (request, made_of) = (self.request, std::mem::take(&mut self.made_of));
@@ -302,7 +302,7 @@ impl Incoming<'_> {
         let headers = forwardable(self.request);
         let accounts = server.engine.access.accounts(&self.context.caller, &self.context.facts);
         let response: Response = handler(SignIn { accounts, address }, self.into_request(server, captures, &headers)?).await?;
-        answer(response, &Form { headers: &headers, private: true, frozen: false, may_redirect: false }, format).await
+        answer(response, &Form { headers: &headers, private: true, frozen: false, may_redirect: false, is_saved: false }, format).await
     }
 
     /// Whether the caller may neither do what it asks for nor know of it.
