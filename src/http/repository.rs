@@ -262,7 +262,13 @@ impl Incoming<'_> {
         let namespace = self.place.registry.as_ref().and_then(|registry| registry.namespace.clone());
         let permit =
             Permit { server, session: &session, caller: &caller, view: &view, package: package.as_deref(), context: &context, named: named.as_deref() };
-        let asked = Form { headers: &headers, private, frozen, may_redirect: self.method == Method::GET && view.repo.redirects_downloads(), is_saved: self.place.is_saved };
+        let asked = Form {
+            headers: &headers,
+            private,
+            frozen,
+            may_redirect: self.method == Method::GET && view.repo.redirects_downloads(),
+            is_saved: self.place.is_saved,
+        };
         // Part of a file is no download more, unless it is the beginning.
         let downloads = self.method == Method::GET && headers.get(http::header::RANGE).is_none_or(|range| range.as_bytes().starts_with(b"bytes=0-"));
         let (request, made_of) = (self.request, std::mem::take(&mut self.made_of));

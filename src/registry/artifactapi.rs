@@ -22,8 +22,7 @@ pub enum Package {
 }
 
 /// Each name, and the kind that it is of.
-const PACKAGES: [(&str, Package); 4] =
-    [("generic", Package::Generic), ("alpine", Package::Alpine), ("rpm", Package::Rpm), ("docker", Package::Docker)];
+const PACKAGES: [(&str, Package); 4] = [("generic", Package::Generic), ("alpine", Package::Alpine), ("rpm", Package::Rpm), ("docker", Package::Docker)];
 
 impl Package {
     /// The names of all.

@@ -194,7 +194,18 @@ impl Table {
         let patterns = Patterns::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         let paths = Paths::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         let quota = quota(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
-        Ok(Repo { system_tags: self.system_tags(&row.address), format, rules, patterns, paths, quota, upstream, leaves: Vec::new(), head: head(&row, known), row })
+        Ok(Repo {
+            system_tags: self.system_tags(&row.address),
+            format,
+            rules,
+            patterns,
+            paths,
+            quota,
+            upstream,
+            leaves: Vec::new(),
+            head: head(&row, known),
+            row,
+        })
     }
 
     fn group(

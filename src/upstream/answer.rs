@@ -41,7 +41,9 @@ impl Fetched {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 UpstreamError::BadAnswer(format!("the upstream's document is larger than the {limit} bytes that are allowed for one"))
             }
-            StatusCode::SERVICE_UNAVAILABLE => UpstreamError::Unreachable { retry_after: error.retry_after().unwrap_or(1), cause: error.message().to_owned(), answered: false },
+            StatusCode::SERVICE_UNAVAILABLE => {
+                UpstreamError::Unreachable { retry_after: error.retry_after().unwrap_or(1), cause: error.message().to_owned(), answered: false }
+            }
             _ => UpstreamError::BadAnswer(error.message().to_owned()),
         };
         let raw = Body::new(self.body, None).collect(limit).await.map_err(broken)?;

@@ -118,7 +118,11 @@ impl Upstream {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(Pass::Denied),
             status if status.is_redirection() => return bad("the upstream's token server redirects, which is not followed".to_owned()),
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                return Err(Trouble::Passing { cause: format!("{} answered {status} instead of a token", redirect::origin(&hop.url)), wait: None, answered: true });
+                return Err(Trouble::Passing {
+                    cause: format!("{} answered {status} instead of a token", redirect::origin(&hop.url)),
+                    wait: None,
+                    answered: true,
+                });
             }
             status => return bad(format!("the upstream's token server answered {status}")),
         }

@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod artifactapi;
 mod attacks;
 mod care;
 mod conformance;

@@ -139,6 +139,11 @@ impl Reply {
         Self { body, ..self }.header("Content-Encoding", "gzip")
     }
 
+    /// Sends a `Last-Modified`, and 304 to who has it already.
+    pub(crate) fn modified(self, date: &str) -> Self {
+        self.header("Last-Modified", date)
+    }
+
     /// Says 401 with this challenge to whoever comes without this `Authorization`.
     pub(crate) fn guarded(self, authorization: &str, challenge: impl Into<String>) -> Self {
         Self { guard: Some((authorization.to_owned(), challenge.into())), ..self }
@@ -194,8 +199,10 @@ impl Reply {
     }
 
     fn matches(&self, seen: &Seen) -> bool {
-        let etag = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("etag")).map(|(_, value)| value.as_str());
-        etag.is_some() && self.status == 200 && seen.header("if-none-match") == etag
+        let said = |wanted: &str| self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str());
+        let is_same = |validator: &str, condition: &str| said(validator).is_some() && seen.header(condition) == said(validator);
+        let by_time = seen.header("if-none-match").is_none() && is_same("last-modified", "if-modified-since");
+        self.status == 200 && (is_same("etag", "if-none-match") || by_time)
     }
 
     /// Whether the connection can be used for another request.

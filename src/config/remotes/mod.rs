@@ -75,7 +75,9 @@ impl Artifactapi {
             Ok(text) => {
                 let is_toml = path.extension().is_some_and(|extension| extension == "toml");
                 match if is_toml { tree::toml(&text) } else { tree::yaml(&text) } {
-                    Err((line, message)) => file.problems.push(Problem::new(line.map(|line| Origin::File(name.clone(), line)), message_of(&name, line, message))),
+                    Err((line, message)) => {
+                        file.problems.push(Problem::new(line.map(|line| Origin::File(name.clone(), line)), message_of(&name, line, message)))
+                    }
                     Ok(root) => file.root(root),
                 }
             }
@@ -199,7 +201,10 @@ impl File<'_> {
         } else if !self.declared.are_defaults && self.declared.repositories.iter().any(is_here) {
             self.problem(key.line, format!("remotes.{}: the configuration declares a repository {address} already; take another name", key.name));
         } else if self.declared.systems.iter().any(|system| system.as_str() == key.name) {
-            self.problem(key.line, format!("remotes.{0}: {0} is also the name of a system, whose addresses below /api would be the remote's; take another name", key.name));
+            self.problem(
+                key.line,
+                format!("remotes.{0}: {0} is also the name of a system, whose addresses below /api would be the remote's; take another name", key.name),
+            );
         } else {
             return Some(address);
         }
@@ -300,7 +305,11 @@ impl File<'_> {
 
 /// What is said of an upstream by the names that the file has.
 fn in_its_words(message: &str) -> String {
-    message.replace("upstream.url", "base_url").replace("upstream.", "").replace("paths.immutable", "immutable_patterns").replace("paths.mutable", "mutable_patterns")
+    message
+        .replace("upstream.url", "base_url")
+        .replace("upstream.", "")
+        .replace("paths.immutable", "immutable_patterns")
+        .replace("paths.mutable", "mutable_patterns")
 }
 
 fn repository(address: Address, read: Read) -> Repository {

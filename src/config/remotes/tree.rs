@@ -190,8 +190,21 @@ mod tests {
     #[test]
     fn every_name_and_value_knows_its_line() {
         let text = "remotes:\n  # a comment\n  one:\n    base_url: https://a.example\n    list:\n      - \"x\"\n      - 'y'\n    ttl: 0\n    check: true\n    empty:\n";
-        let expected =
-            ["1 remotes", "3 one", "4 base_url", "4 Text(\"https://a.example\")", "5 list", "6 Text(\"x\")", "7 Text(\"y\")", "8 ttl", "8 Number(0)", "9 check", "9 Truth(true)", "10 empty", "10 Nothing"];
+        let expected = [
+            "1 remotes",
+            "3 one",
+            "4 base_url",
+            "4 Text(\"https://a.example\")",
+            "5 list",
+            "6 Text(\"x\")",
+            "7 Text(\"y\")",
+            "8 ttl",
+            "8 Number(0)",
+            "9 check",
+            "9 Truth(true)",
+            "10 empty",
+            "10 Nothing",
+        ];
         assert_eq!(of(&yaml(text).unwrap()), expected);
         let text = "[remotes.one]\nbase_url = \"https://a.example\"\nlist = [\n  \"x\",\n  'y',\n]\nttl = 0\ndate = 2026-01-01\n";
         let found = of(&toml(text).unwrap());

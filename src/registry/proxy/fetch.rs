@@ -97,9 +97,7 @@ impl Engine {
 
     /// Asks by `HEAD` whether a kept file is still what the upstream has. `None` when it does not say so: the file is then asked for itself.
     async fn ask_by_head(&self, repo: &Repo, job: &Job, kept: &Arc<StoredEntry>, state: Option<&UpstreamState>) -> Result<Option<Progress>> {
-        let is_known = |state: &&UpstreamState| {
-            state.status == i32::from(StatusCode::OK.as_u16()) && (state.etag.is_some() || state.last_modified.is_some())
-        };
+        let is_known = |state: &&UpstreamState| state.status == i32::from(StatusCode::OK.as_u16()) && (state.etag.is_some() || state.last_modified.is_some());
         let Some(state) = state.filter(is_known) else { return Ok(None) };
         let validators = (state.etag.as_deref(), state.last_modified.as_deref());
         let fetch = Fetch { method: Method::HEAD, etag: validators.0, last_modified: validators.1, patience: PATIENCE_WITH_COPY, ..fetch_of(job) };

@@ -55,7 +55,17 @@ impl Job {
             What::Document(document) => Some(document.accept),
             What::File { .. } | What::Index { .. } | What::Part { .. } => None,
         };
-        Self { path: path.to_owned(), target: entrepot_kit::path::encode_path(path), accept, package, version: None, what, is_behind: false, renewal: Renewal::default(), lifetime: None }
+        Self {
+            path: path.to_owned(),
+            target: entrepot_kit::path::encode_path(path),
+            accept,
+            package,
+            version: None,
+            what,
+            is_behind: false,
+            renewal: Renewal::default(),
+            lifetime: None,
+        }
     }
 
     /// A file of which only the operator's expressions know what it is.
