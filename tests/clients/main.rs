@@ -5,6 +5,7 @@
 //! A client that is missing fails its test.
 #![cfg(test)]
 
+mod alpine;
 mod direct_uploads;
 mod generic;
 mod generic_uploads;
@@ -26,6 +27,7 @@ mod redirects;
 #[path = "../support/relay.rs"]
 mod relay;
 mod replicas;
+mod rpm;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -19,6 +19,8 @@ pub(super) struct Job {
     pub(super) package: Option<String>,
     pub(super) version: Option<String>,
     pub(super) what: What,
+    /// What the format holds the file against.
+    pub(super) promise: Option<String>,
     /// Whether nobody waits for it who can be given what is kept: it is too large for that.
     pub(super) is_behind: bool,
     /// How it is asked for when it is kept and no longer fresh.
@@ -62,6 +64,7 @@ impl Job {
             package,
             version: None,
             what,
+            promise: None,
             is_behind: false,
             renewal: Renewal::default(),
             lifetime: None,
@@ -85,7 +88,7 @@ impl Job {
             Some(whole) => What::Part { whole, expected: located.expected },
             None => What::File { expected: located.expected, changes: false },
         };
-        Self { target: url, version: located.version, ..Self::file(path, package, what) }
+        Self { target: url, version: located.version, promise: located.promise, ..Self::file(path, package, what) }
     }
 
     /// The index of a package, called by its full name.
@@ -98,6 +101,7 @@ impl Job {
             package: (package != ALL_PACKAGES).then(|| package.to_owned()),
             version: None,
             what: What::Index { pages: index.pages, serial: index.serial },
+            promise: None,
             is_behind: package == ALL_PACKAGES && repo.format.lists_versions().is_none(),
             renewal: Renewal::default(),
             lifetime: None,
