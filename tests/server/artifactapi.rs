@@ -3,6 +3,7 @@
 
 mod declared;
 mod docker;
+mod docs;
 mod files;
 mod freshness;
 mod gather;
@@ -59,6 +60,14 @@ impl Caching {
         let upstream = ScriptedUpstream::start().await;
         let moved = Arc::new(AtomicI64::new(0));
         let house = House::start_with(Self::change(remotes, &upstream.url(), &moved)).await;
+        Self { house, upstream, moved }
+    }
+
+    /// The same with one engine, where each question to the upstream is counted: two may each ask for themselves.
+    async fn alone(remotes: &str) -> Self {
+        let upstream = ScriptedUpstream::start().await;
+        let moved = Arc::new(AtomicI64::new(0));
+        let house = House::alone_with(Self::change(remotes, &upstream.url(), &moved)).await;
         Self { house, upstream, moved }
     }
 

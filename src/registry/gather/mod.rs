@@ -157,7 +157,7 @@ impl Gathering {
         }
         let mut waiting: VecDeque<(String, usize)> = starts.into_iter().map(|folder| (folder, 0)).collect();
         let mut seen: HashSet<String> = waiting.iter().map(|(folder, _)| folder.clone()).collect();
-        let mut failed = None;
+        let (mut failed, mut is_listed) = (None, false);
         let (most_folders, deepest) = MOST_FOLDERS;
         let mut looked = 0;
         while let Some((folder, depth)) = waiting.pop_front() {
@@ -173,6 +173,7 @@ impl Gathering {
                     continue;
                 }
             };
+            is_listed = true;
             more |= names.more;
             for path in names.paths {
                 if path.ends_with('/') {
@@ -189,7 +190,7 @@ impl Gathering {
             found.insert(beginning);
         }
         match failed {
-            Some(error) if found.is_empty() => Err(error),
+            Some(error) if found.is_empty() && !is_listed => Err(error),
             _ => {
                 more |= found.len() > MOST_FILES;
                 Ok((found.into_iter().take(MOST_FILES).collect(), more))

@@ -171,7 +171,7 @@ fn is_path(path: &str) -> bool {
 pub(super) fn beginning(pattern: &str) -> (String, bool) {
     let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
     let pattern = pattern.strip_suffix('$').filter(|rest| !rest.ends_with('\\')).unwrap_or(pattern);
-    if pattern.contains('|') {
+    if has_choices(pattern) {
         return (String::new(), false);
     }
     let mut beginning = String::new();
@@ -197,6 +197,22 @@ pub(super) fn beginning(pattern: &str) -> (String, bool) {
     (beginning, is_whole)
 }
 
+/// Whether a pattern is several, of which each may begin with something else.
+fn has_choices(pattern: &str) -> bool {
+    let (mut depth, mut is_escaped) = (0_usize, false);
+    for letter in pattern.chars() {
+        match letter {
+            _ if std::mem::take(&mut is_escaped) => {}
+            '\\' => is_escaped = true,
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            '|' if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Found, beginning, of_listing, of_primary, of_repomd};
@@ -211,6 +227,7 @@ mod tests {
             (r"acme/tool/v1\.0/tool\.tar\.gz$", ("acme/tool/v1.0/tool.tar.gz", true)),
             ("a/b+", ("a/", false)),
             ("a|b", ("", false)),
+            (r"^a/(b|c)\|d", ("a/", false)),
             (r"\d+", ("", false)),
             ("", ("", true)),
         ] {

@@ -67,7 +67,7 @@ async fn a_changed_file_is_taken_over_without_a_restart() {
     let server = TestServer::builder().config(format!("[artifactapi]\nremotes = {:?}\n", file.display().to_string())).start();
     let status = async |path: &str| reqwest::get(server.url(path)).await.unwrap().status();
     assert_eq!((status("/api/one/a").await, status("/api/two/a").await), (StatusCode::OK, StatusCode::UNAUTHORIZED));
-    let repository = server.admin().get("/api/v1/repositories/main/one").await;
+    let repository = server.admin().get("/api/v1/repositories/main/one").await.succeeded().json();
     assert_eq!((repository["declared"].as_bool(), repository["tags"]["visibility"].as_str()), (Some(true), Some("public")), "{repository}");
 
     write(folder.path(), "remotes.yaml", &format!("remotes:\n{}{}", remote("one", "    immutable_patterns: ['^b']\n"), remote("two", "")));

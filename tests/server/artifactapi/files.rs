@@ -72,7 +72,8 @@ async fn head_fetches_what_is_not_there_yet() {
     assert_eq!((head.status, head.header("content-length"), head.header("x-artifact-source")), (StatusCode::OK, "5", "remote"));
     // The fill goes on without its client: whoever comes next reads along, or what was kept.
     assert_eq!(caching.get("/api/files/h.bin").await.text(), "12345");
-    assert_eq!(caching.asked("/root/h.bin"), ["GET"]);
+    let asked = caching.asked("/root/h.bin");
+    assert!(asked.len() <= caching.house.engines() && asked.iter().all(|method| method == "GET"), "{asked:?}");
     assert_eq!(caching.head("/api/files/none").await.status, StatusCode::NOT_FOUND);
 }
 

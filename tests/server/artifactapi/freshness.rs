@@ -10,7 +10,7 @@ fn remote(lines: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutable_files_expire_after_their_time_and_are_fetched_anew() {
-    let caching = Caching::start(&remote("    mutable_patterns: ['latest']\n    cache: { mutable_ttl: 1000 }\n")).await;
+    let caching = Caching::alone(&remote("    mutable_patterns: ['latest']\n    cache: { mutable_ttl: 1000 }\n")).await;
     caching.upstream.answer("/latest.txt", Reply::bytes("one").etag("\"1\""));
     assert_eq!(caching.file("/api/files/latest.txt").await, is(200, "remote", "one"));
     caching.upstream.answer("/latest.txt", Reply::bytes("two").etag("\"2\""));
@@ -26,7 +26,7 @@ async fn mutable_files_expire_after_their_time_and_are_fetched_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn immutable_files_never_expire_with_0_and_else_after_their_time() {
     for (ttl, expected) in [("0", is(200, "cache", "one")), ("1000", is(200, "remote", "two"))] {
-        let caching = Caching::start(&remote(&format!("    cache: {{ immutable_ttl: {ttl}, mutable_ttl: 1 }}\n"))).await;
+        let caching = Caching::alone(&remote(&format!("    cache: {{ immutable_ttl: {ttl}, mutable_ttl: 1 }}\n"))).await;
         caching.upstream.answer("/a.bin", Reply::bytes("one"));
         assert_eq!(caching.file("/api/files/a.bin").await, is(200, "remote", "one"));
         caching.upstream.answer("/a.bin", Reply::bytes("two"));
@@ -35,7 +35,7 @@ async fn immutable_files_never_expire_with_0_and_else_after_their_time() {
         caching.pass(200);
         assert_eq!(caching.file("/api/files/a.bin").await, expected, "immutable_ttl: {ttl}");
     }
-    let caching = Caching::start(&remote("")).await;
+    let caching = Caching::alone(&remote("")).await;
     caching.upstream.answer("/a.bin", Reply::bytes("one"));
     caching.file("/api/files/a.bin").await;
     caching.pass(10 * 365 * 24 * 3600);
@@ -44,7 +44,7 @@ async fn immutable_files_never_expire_with_0_and_else_after_their_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_immutable_time_that_is_set_later_counts_for_what_is_there() {
-    let mut caching = Caching::start(&remote("")).await;
+    let mut caching = Caching::alone(&remote("")).await;
     caching.upstream.answer("/a.bin", Reply::bytes("one"));
     caching.file("/api/files/a.bin").await;
     let upstream = caching.upstream.url();
@@ -63,7 +63,7 @@ async fn an_unchanged_file_costs_a_head_and_nothing_else() {
         (Reply::bytes("one").etag("\"1\""), "if-none-match", "\"1\""),
         (Reply::bytes("one").modified("Thu, 01 Jan 2026 00:00:00 GMT"), "if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT"),
     ] {
-        let caching = Caching::start(&remote(CHECKED)).await;
+        let caching = Caching::alone(&remote(CHECKED)).await;
         caching.upstream.answer(ARCHIVE, reply);
         assert_eq!(caching.file(&format!("/api/files{ARCHIVE}")).await, is(200, "remote", "one"));
         let revision = caching.house.head("main/files");
@@ -84,7 +84,7 @@ async fn an_unchanged_file_costs_a_head_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_file_is_replaced() {
-    let caching = Caching::start(&remote(CHECKED)).await;
+    let caching = Caching::alone(&remote(CHECKED)).await;
     caching.upstream.answer(ARCHIVE, Reply::bytes("one").etag("\"1\""));
     caching.file(&format!("/api/files{ARCHIVE}")).await;
     caching.upstream.answer(ARCHIVE, Reply::bytes("two").etag("\"2\""));
@@ -98,7 +98,7 @@ async fn a_changed_file_is_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_says_nothing_of_its_state_is_fetched_anew() {
-    let caching = Caching::start(&remote(CHECKED)).await;
+    let caching = Caching::alone(&remote(CHECKED)).await;
     caching.upstream.answer(ARCHIVE, Reply::bytes("one"));
     caching.file(&format!("/api/files{ARCHIVE}")).await;
     caching.pass(2000);
@@ -109,7 +109,7 @@ async fn what_says_nothing_of_its_state_is_fetched_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_head_is_followed_by_a_get() {
     for status in [401, 403, 405, 501] {
-        let caching = Caching::start(&remote(CHECKED)).await;
+        let caching = Caching::alone(&remote(CHECKED)).await;
         caching.upstream.answer_in_turn(ARCHIVE, [Reply::bytes("one").etag("\"1\""), Reply::status(status), Reply::bytes("two").etag("\"2\"")]);
         caching.file(&format!("/api/files{ARCHIVE}")).await;
         caching.pass(2000);
@@ -129,7 +129,7 @@ async fn built_in_patterns_are_always_fetched_anew() {
         let lines = format!(
             "    package: {package}\n    mutable_patterns: ['{pattern}', '{pattern}']\n    check_mutable_updates: true\n    cache: {{ mutable_ttl: 1000 }}\n"
         );
-        let caching = Caching::start(&remote(&lines)).await;
+        let caching = Caching::alone(&remote(&lines)).await;
         caching.upstream.answer(path, Reply::bytes("index").etag("\"1\"").modified("Thu, 01 Jan 2026 00:00:00 GMT"));
         assert_eq!(caching.file(&format!("/api/files{path}")).await, is(200, "remote", "index"));
         caching.pass(900);
@@ -144,7 +144,7 @@ async fn built_in_patterns_are_always_fetched_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_go_with_every_question() {
     let lines = format!("    username: reader\n    password: hunter2\n{CHECKED}");
-    let caching = Caching::start(&remote(&lines)).await;
+    let caching = Caching::alone(&remote(&lines)).await;
     caching.upstream.answer(ARCHIVE, Reply::bytes("one").etag("\"1\"").guarded("Basic cmVhZGVyOmh1bnRlcjI=", "Basic realm=\"x\""));
     assert_eq!(caching.file(&format!("/api/files{ARCHIVE}")).await, is(200, "remote", "one"));
     caching.pass(2000);

@@ -10,7 +10,7 @@ const CHECKED: &str = "  files:\n    base_url: UPSTREAM\n    mutable_patterns: [
 
 /// A server with these files, all of them expired.
 async fn expired(remote: &str, paths: &[&str]) -> Caching {
-    let caching = Caching::start(remote).await;
+    let caching = Caching::alone(remote).await;
     for path in paths {
         caching.upstream.answer(path, Reply::bytes("one").etag("\"1\""));
         assert_eq!(caching.file(&format!("/api/files{path}")).await, is(200, "remote", "one"), "{path}");
@@ -97,7 +97,7 @@ async fn what_came_back_is_fetched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_never_had_cannot_be_served() {
-    let caching = Caching::start(REMOTE).await;
+    let caching = Caching::alone(REMOTE).await;
     caching.upstream.answer("/kept", Reply::bytes("one"));
     caching.file("/api/files/kept").await;
     caching.upstream.stop().await;
@@ -112,7 +112,7 @@ async fn what_was_never_had_cannot_be_served() {
 /// Readers of a body that breaks off must not get the end of the file before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_that_breaks_off_is_not_finished_with_old_bytes() {
-    let caching = Caching::start(REMOTE).await;
+    let caching = Caching::alone(REMOTE).await;
     let (old, new) = ("o".repeat(300_000), "n".repeat(300_000));
     caching.upstream.answer("/latest", Reply::bytes(old.clone()));
     assert_eq!(caching.get("/api/files/latest").await.text(), old);
