@@ -94,25 +94,25 @@ fn shown(repo: &Repo, remote: &Remote) -> Value {
     crate::upstream::hide_secrets(&mut upstream);
     let of = |value: &Value, field: &str| value.get(field).cloned().unwrap_or_default();
     let paths = settings.get(PATHS).cloned().unwrap_or_default();
-    let mut shown = json!({
-        "type": if repo.kind() == Kind::Hosted { "local" } else { "remote" },
-        "package": remote.package.name(),
-        "description": remote.description,
-    });
+    let mut shown = Map::new();
+    let mut say = |field: &str, value: Value| drop(shown.insert(field.to_owned(), value));
+    say("type", if repo.kind() == Kind::Hosted { "local" } else { "remote" }.into());
+    say("package", remote.package.name().into());
+    say("description", remote.description.as_str().into());
     if repo.kind() == Kind::Proxy {
-        shown["base_url"] = of(&upstream, "url");
-        shown["immutable_patterns"] = of(&paths, "immutable");
-        shown["mutable_patterns"] = of(&paths, "mutable");
-        shown["built_in_mutable_patterns"] = of(&paths, "anew");
-        shown["check_mutable_updates"] = of(&paths, "check");
-        shown["cache"] = json!({ "immutable_ttl": ttl(repo, true), "mutable_ttl": ttl(repo, false) });
+        say("base_url", of(&upstream, "url"));
+        say("immutable_patterns", of(&paths, "immutable"));
+        say("mutable_patterns", of(&paths, "mutable"));
+        say("built_in_mutable_patterns", of(&paths, "anew"));
+        say("check_mutable_updates", of(&paths, "check"));
+        say("cache", json!({ "immutable_ttl": ttl(repo, true), "mutable_ttl": ttl(repo, false) }));
         for field in ["username", "password"] {
             if upstream.get(field).is_some() {
-                shown[field] = of(&upstream, field);
+                say(field, of(&upstream, field));
             }
         }
     }
-    shown
+    shown.into()
 }
 
 fn ttl(repo: &Repo, immutable: bool) -> u64 {

@@ -36,6 +36,8 @@ pub(crate) struct Known {
     challenge: Option<Challenge>,
     /// The registry whose image was given to a container client.
     namespace: Option<String>,
+    /// It was asked for as clients of artifactapi do, who know of two sources.
+    is_saved: bool,
 }
 
 /// Answers whatever no other service takes.
@@ -71,6 +73,7 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, server: w
     }
     if let Some(source) = known.source {
         tell(&request, |told| told.source = Some(source));
+        let source = if known.is_saved && source != Source::Remote { Source::Cache } else { source };
         response.headers_mut().insert(HeaderName::from_static("x-artifact-source"), HeaderValue::from_static(source.name()));
     }
     response
@@ -90,6 +93,7 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
     }
     let method = Method::from_bytes(request.method().as_str().as_bytes()).map_err(|_| Error::bad_request("the method is not one of HTTP"))?;
     let mut place = Place::find(&asked, &before)?;
+    known.is_saved = place.is_saved;
     let needs = needs(&server.engine.formats, &place, &method, &query);
     known.challenge_for(&needs);
     let (client, mut context) = client.sign_in(request, server, place.address.as_ref()).await?;

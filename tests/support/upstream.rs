@@ -139,11 +139,6 @@ impl Reply {
         Self { body, ..self }.header("Content-Encoding", "gzip")
     }
 
-    /// Sends a `Last-Modified`, and 304 to who has it already.
-    pub(crate) fn modified(self, date: &str) -> Self {
-        self.header("Last-Modified", date)
-    }
-
     /// Says 401 with this challenge to whoever comes without this `Authorization`.
     pub(crate) fn guarded(self, authorization: &str, challenge: impl Into<String>) -> Self {
         Self { guard: Some((authorization.to_owned(), challenge.into())), ..self }

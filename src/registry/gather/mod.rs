@@ -226,7 +226,7 @@ impl Gathering {
         let reader = file.content.reader().await?;
         let documents = entrepot_kit::blocking(move || names::of_repomd(reader)).await?;
         let mut found = Found::at_most(MOST_FILES);
-        if let Some((_, primary)) = documents.iter().find(|(kind, href)| kind == "primary" && href.ends_with(".gz"))
+        if let Some((_, primary)) = documents.iter().find(|(kind, href)| kind == "primary" && names::is_readable(href))
             && let Some(file) = self.reader.entry(&self.repo, &format!("{folder}{primary}")).await?
         {
             let (reader, folder, pattern) = (file.content.reader().await?, folder.to_owned(), self.pattern.clone());

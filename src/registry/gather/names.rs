@@ -7,6 +7,8 @@ use regex::Regex;
 
 /// Most bytes of an index once it is unpacked.
 const MOST_UNPACKED: u64 = 2 << 30;
+/// Most memory that zstd may ask for, as a power of two: what its own tools allow.
+const MOST_WINDOW: u32 = 27;
 /// Longest tag of a document, and longest line of an index.
 const MOST_TAG: u64 = 64 << 10;
 
@@ -86,10 +88,24 @@ pub(super) fn of_repomd(document: impl Read) -> Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-/// The packages that a `primary.xml.gz` lists, below the repository's folder.
-pub(super) fn of_primary(document: impl Read, folder: &str, pattern: &Regex, mut found: Found) -> Result<Found> {
-    let unpacked = LimitedReader::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(document)), MOST_UNPACKED);
-    tags(unpacked, "its primary.xml", |tag| {
+/// Whether a `primary.xml` of that name can be read.
+pub(super) fn is_readable(primary: &str) -> bool {
+    [".xml", ".gz", ".zst"].iter().any(|ending| primary.ends_with(ending))
+}
+
+/// The packages that a `primary.xml` lists, below the repository's folder: plain, or compressed as the first bytes say.
+pub(super) fn of_primary<'a>(document: impl Read + 'a, folder: &str, pattern: &Regex, mut found: Found) -> Result<Found> {
+    let mut document = BufReader::new(document);
+    let plain: Box<dyn Read + 'a> = match document.fill_buf().map_err(unreadable("its primary.xml"))? {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(document)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            let mut decoder = zstd::Decoder::with_buffer(document).map_err(unreadable("its primary.xml"))?;
+            decoder.window_log_max(MOST_WINDOW).map_err(unreadable("its primary.xml"))?;
+            Box::new(decoder)
+        }
+        _ => Box::new(document),
+    };
+    tags(LimitedReader::new(plain, MOST_UNPACKED), "its primary.xml", |tag| {
         if let Some(href) = attribute(tag, "location", "href") {
             let path = format!("{folder}{href}");
             if is_path(&path) && pattern.is_match(&path) {
@@ -251,5 +267,10 @@ mod tests {
         packed.write_all(br#"<metadata><package><location href="a-1.rpm"/></package><package><location xml:base="x" href='b&amp;c.rpm'/></package><location href="../e.rpm"/></metadata>"#).unwrap();
         let found = of_primary(&packed.finish().unwrap()[..], "os/", &Regex::new("rpm$").unwrap(), Found::at_most(1)).unwrap();
         assert_eq!((found.paths, found.more), (vec![String::from("os/a-1.rpm")], true));
+        let (plain, rpms) = (&br#"<package><location href="a.rpm"/></package>"#[..], Regex::new("rpm$").unwrap());
+        for document in [plain.to_vec(), zstd::encode_all(plain, 1).unwrap()] {
+            let found = of_primary(&document[..], "", &rpms, Found::at_most(9)).unwrap();
+            assert_eq!((found.paths, found.more), (vec![String::from("a.rpm")], false));
+        }
     }
 }

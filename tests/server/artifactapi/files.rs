@@ -105,7 +105,7 @@ async fn a_local_remote_stores_what_clients_put() {
     assert_eq!(answer.header("location"), format!("http://{}/api/own/a/b.bin", caching.house.host));
     assert_eq!(caching.house.call(put("/api/v1/remote/own/c.bin").signed("admin", PASSWORD)).await.status, StatusCode::CREATED);
     for path in ["a/b.bin", "c.bin"] {
-        assert_eq!(caching.get(&format!("/api/own/{path}")).await.text(), "uploaded");
+        assert_eq!(caching.file(&format!("/api/own/{path}")).await, is(200, "cache", "uploaded"));
         assert_eq!(caching.get(&format!("/api/v1/remote/own/{path}")).await.header("content-length"), "8");
     }
     assert_eq!(caching.upstream.seen().len(), 0);

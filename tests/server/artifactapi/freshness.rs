@@ -61,7 +61,7 @@ const ARCHIVE: &str = "/acme/tool/archive/main.tar.gz";
 async fn an_unchanged_file_costs_a_head_and_nothing_else() {
     for (reply, condition, value) in [
         (Reply::bytes("one").etag("\"1\""), "if-none-match", "\"1\""),
-        (Reply::bytes("one").modified("Thu, 01 Jan 2026 00:00:00 GMT"), "if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT"),
+        (Reply::bytes("one").header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT"), "if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT"),
     ] {
         let caching = Caching::alone(&remote(CHECKED)).await;
         caching.upstream.answer(ARCHIVE, reply);
@@ -130,7 +130,7 @@ async fn built_in_patterns_are_always_fetched_anew() {
             "    package: {package}\n    mutable_patterns: ['{pattern}', '{pattern}']\n    check_mutable_updates: true\n    cache: {{ mutable_ttl: 1000 }}\n"
         );
         let caching = Caching::alone(&remote(&lines)).await;
-        caching.upstream.answer(path, Reply::bytes("index").etag("\"1\"").modified("Thu, 01 Jan 2026 00:00:00 GMT"));
+        caching.upstream.answer(path, Reply::bytes("index").etag("\"1\"").header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT"));
         assert_eq!(caching.file(&format!("/api/files{path}")).await, is(200, "remote", "index"));
         caching.pass(900);
         assert_eq!(caching.file(&format!("/api/files{path}")).await, is(200, "cache", "index"));
