@@ -55,7 +55,8 @@ async fn rpm_dnf_installs_from_an_artifactapi_remote_though_its_upstream_is_gone
     };
     install("tool");
     // What nobody asked for yet, by what the index names.
-    let report = server.anonymous().post("/cache-artifact", json!({ "remote": "rpms", "pattern": "^os/.*\\.rpm$" })).await.succeeded().json();
+    let report =
+        server.anonymous().json(http::Method::POST, "/cache-artifact", &json!({ "remote": "rpms", "pattern": "^os/.*\\.rpm$" })).await.succeeded().json();
     let found: Vec<_> =
         report["results"].as_array().unwrap().iter().map(|result| (result["path"].as_str().unwrap(), result["status"].as_str().unwrap())).collect();
     assert_eq!(found, [("os/other-1.0-1.noarch.rpm", "cached"), ("os/tool-1.0-1.noarch.rpm", "already_cached")], "{report}");

@@ -22,7 +22,7 @@ fn check(arguments: &[&str], environment: &[(&str, &Path)], folder: &Path) -> pr
     let mut command = Command::new(env!("CARGO_BIN_EXE_entrepot"));
     process::clean(&mut command);
     command.arg("check").args(arguments).current_dir(folder);
-    environment.iter().for_each(|(name, value)| drop(command.env(name, value)));
+    command.envs(environment.iter().copied());
     process::run(command, std::time::Duration::from_secs(60))
 }
 
