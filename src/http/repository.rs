@@ -233,7 +233,7 @@ impl Incoming<'_> {
     async fn run(mut self, server: &Server, view: View, known: &mut Known) -> Result<HttpResponse> {
         let engine = &server.engine;
         let format = Arc::clone(&view.repo.format);
-        let named = self.place.registry.is_some().then(|| self.place.named.clone());
+        let named = (self.place.registry.is_some() || self.place.is_saved).then(|| self.place.named.clone());
         let hide = |error| hidden(engine, &self.context, named.as_deref(), error);
         let (route, captures) = match self.place.routes(&*format).find(&self.method, &self.place.path) {
             Found::Route(route, captures) => (route, captures),
