@@ -35,6 +35,7 @@ mod mend;
 mod mirrors;
 mod mount;
 mod names;
+mod notes;
 pub mod paths;
 pub mod patterns;
 mod permission;
