@@ -5,6 +5,7 @@
 //! A client that is missing fails its test.
 #![cfg(test)]
 
+mod deploy;
 mod direct_uploads;
 mod generic;
 mod generic_uploads;

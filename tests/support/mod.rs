@@ -36,6 +36,7 @@ pub(crate) struct Builder {
     pub(crate) data: Option<PathBuf>,
     replicas: bool,
     between: Option<Between>,
+    by_variables: bool,
 }
 
 impl Builder {
@@ -57,6 +58,18 @@ impl Builder {
         self
     }
 
+    /// Replicas learn of PostgreSQL and S3 by the variables of other programs, and by nothing else.
+    pub(crate) fn by_variables(mut self) -> Self {
+        self.by_variables = true;
+        self
+    }
+
+    /// A variable that it sees.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// One process on a data directory of its own, on whatever storage the other tests run.
     pub(crate) fn alone(mut self) -> Self {
         self.replicas = false;
@@ -66,9 +79,9 @@ impl Builder {
     /// Starts it in a fresh directory and waits until it is ready.
     pub(crate) fn start(self) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
-        let pair = self.replicas.then(|| Pair::new(self.between));
+        let pair = self.replicas.then(|| Pair::new(self.between, self.by_variables));
         let mut environment = self.environment;
-        environment.extend(pair.iter().map(|pair| (String::from("ENTREPOT_DATABASE_URL"), pair.shared.database_url())));
+        environment.extend(pair.iter().flat_map(Pair::environment));
         let folders: Vec<_> = match pair {
             None => vec![folder.path().to_owned()],
             Some(_) => (1..=storage::REPLICAS).map(|number| folder.path().join(format!("replica-{number}"))).collect(),
@@ -134,15 +147,21 @@ fn log_at_once(text: &str) -> String {
 struct Pair {
     balancer: Balancer,
     shared: Shared,
+    by_variables: bool,
 }
 
 impl Pair {
-    fn new(between: Option<Between>) -> Self {
+    fn new(between: Option<Between>, by_variables: bool) -> Self {
         let mut shared = Shared::new();
         if let Some(between) = between {
             shared.through(between);
         }
-        Self { balancer: Balancer::start(), shared }
+        Self { balancer: Balancer::start(), shared, by_variables }
+    }
+
+    /// What tells the replicas where everything is, as far as the environment does.
+    fn environment(&self) -> Vec<(String, String)> {
+        if self.by_variables { self.shared.variables() } else { vec![(String::from("ENTREPOT_DATABASE_URL"), self.shared.database_url())] }
     }
 
     /// A configuration with what all replicas must share.
@@ -154,7 +173,9 @@ impl Pair {
         };
         let (mut server, mut blobs) = (section("server"), section("blobs"));
         server.insert(String::from("master_key"), self.shared.master_key().into());
-        blobs.extend(self.shared.blobs());
+        if !self.by_variables {
+            blobs.extend(self.shared.blobs());
+        }
         config.insert(String::from("server"), server.into());
         config.insert(String::from("blobs"), blobs.into());
         config.to_string()
@@ -174,7 +195,7 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// A server to be set up.
     pub(crate) fn builder() -> Builder {
-        Builder { config: String::new(), environment: Vec::new(), data: None, replicas: storage::wants_replicas(), between: None }
+        Builder { config: String::new(), environment: Vec::new(), data: None, replicas: storage::wants_replicas(), between: None, by_variables: false }
     }
 
     /// A server with the default configuration.
