@@ -499,7 +499,7 @@ impl Engine {
             }
             other => other?,
         };
-        repo.advance(revision);
+        self.committed(repo, revision);
         Ok(revision)
     }
 

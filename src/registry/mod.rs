@@ -32,6 +32,7 @@ mod mend;
 mod mirrors;
 mod mount;
 mod names;
+pub mod news;
 pub mod patterns;
 mod permission;
 pub(crate) mod prefetch;
@@ -51,6 +52,9 @@ pub use facade::{Context, Session};
 pub use pulls::Use;
 pub use table::{Repo, Table};
 pub use view::{Moment, View};
+
+/// What is told within this time is looked at together.
+const AFTER_NEWS: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// What the engine is built from.
 pub struct Parts {
@@ -100,6 +104,8 @@ pub struct Engine {
     table_epoch: AtomicU64,
     /// How often blobs were marked as damaged, or unmarked, when that was looked at last. Entries in memory carry it in their key.
     damage: AtomicU64,
+    /// What replicas tell each other.
+    board: news::Board,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
     cache: cache::Caches,
@@ -141,6 +147,7 @@ impl Engine {
             table: RwLock::default(),
             table_epoch: AtomicU64::new(0),
             damage: AtomicU64::new(0),
+            board: news::Board::default(),
             reloading: tokio::sync::Mutex::default(),
             cache: cache::Caches::new(parts.cache_bytes),
             locks: locks::KeyedLocks::default(),
@@ -195,6 +202,7 @@ impl Engine {
         }
         *self.table.write() = Arc::new(table);
         self.table_epoch.store(epoch, Ordering::Release);
+        self.board.tell(&self.metrics, news::News::Epoch(epoch));
         Ok(())
     }
 
@@ -229,20 +237,25 @@ impl Engine {
         Ok(())
     }
 
-    /// Notices what other processes wrote: four times a second a look at the database's own change counter, and a reload when
-    /// it moved. Runs until the process ends.
+    /// Notices what other processes wrote: four times a second, and whenever another replica tells of a change, a look at the database's own
+    /// change counter, and a reload when it moved. Runs until the process ends.
     pub async fn watch(self: Arc<Self>) {
         let mut seen = self.catalog.data_version().await.ok();
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(250));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                // However much is told: a look at a time.
+                () = self.board.news() => tokio::time::sleep(AFTER_NEWS).await,
+            }
             let outcome = async {
                 let version = self.catalog.data_version().await?;
                 if seen.replace(version) != Some(version) {
                     self.reload().await?;
                     self.access.refresh().await?;
                 }
+                self.look_at_heard().await?;
                 Ok::<_, Error>(())
             };
             if let Err(error) = outcome.await {

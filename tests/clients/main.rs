@@ -13,6 +13,9 @@ mod helm;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/issuer.rs"]
 mod issuer;
+#[expect(dead_code, reason = "other tests need more of what is shared")]
+#[path = "../durability/link.rs"]
+mod link;
 mod maven;
 mod maven_many;
 mod maven_staging;
@@ -24,6 +27,7 @@ mod npm_quickstart;
 mod oci;
 mod pypi;
 mod redirects;
+mod redis;
 #[path = "../support/relay.rs"]
 mod relay;
 mod replicas;

@@ -6,6 +6,7 @@
 
 mod keeper;
 mod postgres;
+pub(crate) mod redis;
 mod tests;
 mod versitygw;
 
