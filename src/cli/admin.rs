@@ -1,6 +1,7 @@
 //! `admin`: users and tokens, made on the data directory by whoever has the machine anyway.
 
 use std::io::BufRead;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +11,7 @@ use entrepot_kit::{Action, Error, PrincipalKind, TokenRequest};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Failure, serve};
-use crate::access::{Admin, NewUser};
+use crate::access::{Access, Admin, NewUser};
 use crate::clock;
 use crate::config::Config;
 use crate::server::{StartError, open_accounts, storage};
@@ -26,6 +27,9 @@ pub(super) enum Command {
     /// Tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Keys with which repositories sign what their clients trust.
+    #[command(subcommand)]
+    Key(super::keys::Command),
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,17 +122,29 @@ fn action(text: &str) -> Result<Action, String> {
 /// # Errors
 /// What is wrong, in words for the operator.
 pub(super) async fn run(command: Command, config: Config, input: &mut dyn BufRead) -> Result<String, Failure> {
+    match command {
+        Command::Key(command) => super::keys::run(command, &config).await,
+        Command::User(command) => {
+            let access = accounts(config).await?;
+            let answer = user(&access.operator(), command, input).await;
+            // Who did what is on its way to the audit log.
+            access.audit().flush().await;
+            answer
+        }
+        Command::Token(command) => {
+            let access = accounts(config).await?;
+            let answer = token(&access.operator(), command).await;
+            access.audit().flush().await;
+            answer
+        }
+    }
+}
+
+/// The accounts in the records.
+async fn accounts(config: Config) -> Result<Arc<Access>, Failure> {
     let failed = |error: StartError| Failure::Other(error.to_string());
     let records = storage::open_records(&storage::Settings::from_config(&config)).await.map_err(failed)?;
-    let accounts = open_accounts(&records, serve::access(&config.access), config.admin_password, clock::system()).await.map_err(failed)?;
-    let admin = accounts.access.operator();
-    let answer = match command {
-        Command::User(command) => user(&admin, command, input).await,
-        Command::Token(command) => token(&admin, command).await,
-    };
-    // Who did what is on its way to the audit log.
-    accounts.access.audit().flush().await;
-    answer
+    Ok(open_accounts(&records, serve::access(&config.access), config.admin_password, clock::system()).await.map_err(failed)?.access)
 }
 
 async fn user(admin: &Admin, command: UserCommand, input: &mut dyn BufRead) -> Result<String, Failure> {
@@ -170,7 +186,7 @@ async fn token(admin: &Admin, command: TokenCommand) -> Result<String, Failure> 
     Ok(admin.create_token(kind, &owner, wanted).await.map_err(refused)?.secret)
 }
 
-fn refused(error: Error) -> Failure {
+pub(super) fn refused(error: Error) -> Failure {
     use std::error::Error as _;
     Failure::Other(error.source().map_or_else(|| error.message().to_owned(), |cause| format!("{}: {cause}", error.message())))
 }

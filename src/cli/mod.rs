@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod gc;
 mod health;
+mod keys;
 mod migrate;
 mod restore;
 mod serve;

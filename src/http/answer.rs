@@ -84,8 +84,11 @@ pub(crate) fn broken(error: Error) -> std::io::Error {
     std::io::Error::other(error)
 }
 
+/// The type of documents that are compressed as they are.
+const GZIP: &str = "application/gzip";
+
 async fn send_document(mut builder: HttpResponseBuilder, document: Arc<Document>, asked: &Asked<'_>, max_age: Option<u32>) -> Result<HttpResponse> {
-    let zipped = accepts_gzip(asked.header(http::header::ACCEPT_ENCODING)) && document.body.len() > 512;
+    let zipped = document.content_type != GZIP && accepts_gzip(asked.header(http::header::ACCEPT_ENCODING)) && document.body.len() > 512;
     let gzip_tag = format!("{}-gzip", document.etag);
     let etag = if zipped { &gzip_tag } else { &document.etag };
     builder

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::{HttpMessage as _, HttpRequest};
 use base64::Engine as _;
 use entrepot_kit::{Address, Error, Result, Timestamp};
@@ -23,6 +23,8 @@ const FORWARDED: [&str; 4] = ["x-forwarded-for", "forwarded", "x-real-ip", "via"
 pub(crate) struct Client {
     /// The request's id, and the address of whoever asks, behind trusted proxies.
     pub(crate) facts: RequestFacts,
+    /// The request's id, as the answer says it.
+    pub(crate) request_id: HeaderValue,
     /// Scheme, host and port by which the caller reaches us.
     pub(crate) origin: String,
     /// Host and port as this request names them; `None` when it names none that could be one.
@@ -49,9 +51,11 @@ impl Client {
         let remote = remote(headers, peer, trusted, &server.settings);
         let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
         let host = host(headers, request.uri().authority().map(actix_web::http::uri::Authority::as_str), trusted);
+        let request_id = request_id(headers);
         Self {
             neighbour: remote.filter(|_| trusted || !forwarded),
-            facts: RequestFacts { remote, request_id: request_id(headers), service: None },
+            facts: RequestFacts { remote, request_id: request_id.to_str().unwrap_or_default().to_owned(), service: None },
+            request_id,
             origin: origin(headers, host.as_deref(), trusted, &server.settings),
             host,
             now: server.engine.now(),
@@ -101,18 +105,17 @@ fn trusts(settings: &Settings, address: IpAddr) -> bool {
 }
 
 /// The id that a request brings, or a new one.
-pub(crate) fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
-    let clean = given.filter(|id| !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
-    clean.map_or_else(
-        || {
-            // It only tells requests apart: nobody may conclude anything from it.
-            let mut bytes = [0; 12];
-            fastrand::fill(&mut bytes);
-            hex::encode(bytes)
-        },
-        str::to_owned,
-    )
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_clean = |id: &[u8]| !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
+    if let Some(given) = headers.get("x-request-id").filter(|id| is_clean(id.as_bytes())) {
+        return given.clone();
+    }
+    // It only tells requests apart: nobody may conclude anything from it.
+    let (mut bytes, mut text) = ([0; 12], [b'0'; 24]);
+    fastrand::fill(&mut bytes);
+    // The text has two digits for each byte, which are good in a header.
+    let _ = hex::encode_to_slice(bytes, &mut text);
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("none"))
 }
 
 /// The right-most forwarded address that is not one of our own proxies.

@@ -108,6 +108,7 @@ pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> 
     let (metrics, connected) = (Arc::clone(&engine.metrics), Arc::clone(&ending));
     let server = Server { engine, settings: settings.clone(), ending: Arc::clone(&ending), readiness: Readiness::default() };
     let server = web::Data::new(server);
+    let shared = server.clone();
     let app = move || {
         App::new()
             .app_data(server.clone())
@@ -125,7 +126,7 @@ pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> 
     // Longer than our own patience: what is cut off then can still be counted.
     let shutdown_timeout = settings.shutdown_timeout.saturating_add(2);
     let (address, running) = match &certificate {
-        None => plain::bind(&settings, shutdown_timeout, app, connect)?,
+        None => plain::bind(&shared, shutdown_timeout, app, connect)?,
         Some(certificate) => {
             let mut http = HttpServer::new(app)
                 .on_connect(move |_, extensions| connect(extensions))

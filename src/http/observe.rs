@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use actix_http::{Request, Response};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, RequestHead, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri, Version};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage as _, HttpRequest, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use entrepot_kit::Source;
 use futures::StreamExt as _;
@@ -29,7 +30,7 @@ use crate::http::Server;
 use crate::http::answer::broken;
 use crate::http::client::{Client, request_id};
 use crate::http::ending::Connection;
-use crate::http::recent::{self, Again, Asked};
+use crate::http::recent::{self, Again, Asked, Given, Question};
 use crate::http::sending::{self, FilePart, Sending};
 use crate::http::socket::Outlet;
 use crate::log;
@@ -76,13 +77,18 @@ pub(crate) async fn around(mut request: ServiceRequest, next: Next<impl MessageB
     {
         connection.is_plain();
     }
-    let asked = recent::ask(&request, &server.engine);
+    // The listener without TLS asks at its door.
+    let asked = match request.extensions_mut().remove::<Question>() {
+        Some(question) => Asked::First(question),
+        None if server.settings.tls.is_some() => recent::ask(request.request().head(), &server.engine),
+        None => Asked::Other,
+    };
     if let Asked::Before(given) = asked {
-        let line = Line::new(&request, &server, began, given.remote, request_id(request.headers()), Rc::clone(&given.told));
-        return Ok(finish(line, request.into_response(given.give(&server.engine))));
+        let response = again(&given, request.request().head(), &server, began, None);
+        return Ok(request.into_response(response));
     }
     let client = Client::read(request.request(), &server);
-    let mut line = Line::new(&request, &server, began, client.facts.remote, client.facts.request_id.clone(), Rc::default());
+    let mut line = Line::new(request.request().head(), &server, began, client.facts.remote, client.request_id.clone(), Rc::default());
     {
         let mut extensions = request.extensions_mut();
         extensions.insert(client);
@@ -103,15 +109,43 @@ pub(crate) async fn around(mut request: ServiceRequest, next: Next<impl MessageB
         Asked::First(question) => recent::keep(question, &line.told, line.remote, response),
         Asked::Before(_) | Asked::Other => response.map_into_boxed_body(),
     };
-    Ok(finish(line, response))
+    let (request, mut response) = response.into_parts();
+    let pattern = request.path().starts_with(PAGES).then(|| request.match_pattern()).flatten();
+    let part = response.extensions_mut().remove::<FilePart>();
+    let response = finish(line, response, part.zip(request.conn_data::<Rc<Outlet>>()), pattern);
+    Ok(ServiceResponse::new(request, response))
 }
 
-/// Counts an answer from now on.
-fn finish(mut line: Line, mut response: ServiceResponse<BoxBody>) -> ServiceResponse<Observed> {
+/// Answers a request that was just answered, before routes and middleware are troubled with it. `None` where they must.
+pub(crate) fn repeat(request: &Request, server: &Server) -> Option<Response<Observed>> {
+    let began = Instant::now();
+    match recent::ask(request.head(), &server.engine) {
+        Asked::Before(given) => {
+            if let Some(connection) = request.conn_data::<Connection>() {
+                connection.is_plain();
+            }
+            Some(again(&given, request.head(), server, began, request.conn_data::<Rc<Outlet>>()).into())
+        }
+        Asked::First(question) => {
+            request.extensions_mut().insert(question);
+            None
+        }
+        Asked::Other => None,
+    }
+}
+
+/// What was just answered, for who asks now.
+fn again(given: &Given, request: &RequestHead, server: &Server, began: Instant, outlet: Option<&Rc<Outlet>>) -> HttpResponse<Observed> {
+    let line = Line::new(request, server, began, given.remote, request_id(&request.headers), Rc::clone(&given.told));
+    let (response, part) = given.give(&server.engine);
+    finish(line, response, part.zip(outlet), None)
+}
+
+/// Counts an answer from now on. A body that is part of a file goes by the connection's outlet.
+fn finish(mut line: Line, mut response: HttpResponse<BoxBody>, part: Option<(FilePart, &Rc<Outlet>)>, pattern: Option<String>) -> HttpResponse<Observed> {
     line.name(response.headers_mut());
-    let pattern = response.request().path().starts_with(PAGES).then(|| response.request().match_pattern()).flatten();
     line.answer(response.status(), pattern);
-    let sending = line.sending(&mut response);
+    let sending = part.and_then(|(part, outlet)| line.sending(&mut response, part, outlet));
     response.map_body(|head, body| {
         let mut observed = Observed::new(line, head.status, body);
         if let Some(sending) = sending {
@@ -147,7 +181,7 @@ struct Line {
     method: Method,
     uri: Uri,
     remote: Option<IpAddr>,
-    request_id: String,
+    request_id: HeaderValue,
     told: Rc<RefCell<Told>>,
     received: Rc<Cell<u64>>,
     sent: u64,
@@ -159,13 +193,13 @@ struct Line {
 }
 
 impl Line {
-    fn new(request: &ServiceRequest, server: &Server, began: Instant, remote: Option<IpAddr>, request_id: String, told: Rc<RefCell<Told>>) -> Self {
+    fn new(request: &RequestHead, server: &Server, began: Instant, remote: Option<IpAddr>, request_id: HeaderValue, told: Rc<RefCell<Told>>) -> Self {
         server.engine.metrics.running.inc();
         Self {
             metrics: Arc::clone(&server.engine.metrics),
             began,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
+            method: request.method.clone(),
+            uri: request.uri.clone(),
             remote,
             request_id,
             told,
@@ -179,9 +213,7 @@ impl Line {
 
     /// Writes the request's id into its answer.
     fn name(&self, headers: &mut HeaderMap) {
-        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
-            headers.insert(HeaderName::from_static("x-request-id"), id);
-        }
+        headers.insert(HeaderName::from_static("x-request-id"), self.request_id.clone());
     }
 
     fn answer(&mut self, status: StatusCode, pattern: Option<String>) {
@@ -193,15 +225,13 @@ impl Line {
     }
 
     /// The body as the kernel sends it, where it is part of a file and the connection is one for that. Its length is then said by a header.
-    fn sending(&self, response: &mut ServiceResponse<BoxBody>) -> Option<Sending> {
-        let part = response.response_mut().extensions_mut().remove::<FilePart>()?;
-        let outlet = response.request().conn_data::<Rc<Outlet>>().cloned()?;
+    fn sending(&self, response: &mut HttpResponse<BoxBody>, part: FilePart, outlet: &Rc<Outlet>) -> Option<Sending> {
         let answers = self.method == Method::GET && matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT);
         if !answers || part.length() < sending::SMALLEST {
             return None;
         }
         response.headers_mut().insert(header::CONTENT_LENGTH, part.length().into());
-        Some(Sending::new(part, outlet))
+        Some(Sending::new(part, Rc::clone(outlet)))
     }
 
     fn write(&self) {
@@ -221,7 +251,7 @@ impl Line {
             None => without_tokens(self.uri.path()),
         };
         let request = log::Request {
-            request_id: &self.request_id,
+            request_id: self.request_id.to_str().unwrap_or_default(),
             method: self.method.as_str(),
             path: &path,
             route: told.route,

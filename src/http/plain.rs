@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use actix_http::{Extensions, HttpService, Protocol, Request, Response};
 use actix_server::Server;
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
-use actix_web::body::MessageBody;
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
+use actix_web::{HttpResponse, web};
+use futures::TryFutureExt as _;
+use futures::future::{Either, ready};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::http::Settings;
+use crate::http::Server as Shared;
+use crate::http::observe::{self, Observed};
 use crate::http::socket::Socket;
 
 /// Connections that wait to be accepted.
@@ -22,8 +25,8 @@ const BACKLOG: u32 = 1024;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Binds; the server serves as soon as it runs. Each connection is shown to `connected` before its first request.
-pub(super) fn bind<F, I, S, B>(
-    settings: &Settings,
+pub(super) fn bind<F, I, S>(
+    shared: &web::Data<Shared>,
     shutdown_timeout: u64,
     app: F,
     connected: impl Fn(&mut Extensions) + Clone + Send + 'static,
@@ -34,11 +37,11 @@ where
     S: ServiceFactory<Request, Config = AppConfig> + 'static,
     S::Error: Into<actix_web::Error> + 'static,
     S::InitError: fmt::Debug,
-    S::Response: Into<Response<B>> + 'static,
+    S::Response: Into<Response<Observed>> + 'static,
     <S::Service as Service<Request>>::Future: 'static,
     S::Service: 'static,
-    B: MessageBody + 'static,
 {
+    let settings = &shared.settings;
     let listener = listen(settings.listen)?;
     let address = listener.local_addr()?;
     let mut builder = Server::build().disable_signals().max_concurrent_connections(settings.max_connections).shutdown_timeout(shutdown_timeout);
@@ -47,8 +50,15 @@ where
     }
     let ending = builder.graceful_shutdown_signal();
     let (header_timeout, keep_alive) = (settings.header_timeout, settings.keep_alive);
+    let shared = shared.clone();
     let builder = builder.listen("http", listener, move || {
-        let (ending, connected) = (ending.clone(), connected.clone());
+        let (ending, connected, shared) = (ending.clone(), connected.clone(), shared.clone());
+        let app = map_config(app().into_factory().map_err(|error| error.into().error_response()), |()| AppConfig::default());
+        // What was just answered is answered at the door.
+        let app = apply_fn_factory(app, move |request: Request, app| match observe::repeat(&request, &shared) {
+            Some(response) => Either::Left(ready(Ok::<_, HttpResponse>(response))),
+            None => Either::Right(app.call(request).map_ok(Into::into)),
+        });
         let service = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let ending = ending.clone();
@@ -62,7 +72,7 @@ where
                 extensions.insert(socket.outlet());
                 connected(extensions);
             })
-            .finish(map_config(app().into_factory().map_err(|error| error.into().error_response()), |()| AppConfig::default()));
+            .finish(app);
         fn_service(|stream: TcpStream| async move {
             let socket = Socket::new(stream);
             let peer = socket.peer();

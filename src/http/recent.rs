@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{RequestHead, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
@@ -129,8 +129,8 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// The answer for who asks now, and its use written down.
-    pub(crate) fn give(&self, engine: &Engine) -> HttpResponse<BoxBody> {
+    /// The answer for who asks now, and its use written down; besides its body as a part of a file, where there is one.
+    pub(crate) fn give(&self, engine: &Engine) -> (HttpResponse<BoxBody>, Option<FilePart>) {
         engine.metrics.repeated.inc();
         if self.again.is_document {
             engine.metrics.document_hits.inc();
@@ -140,10 +140,7 @@ impl Given {
         }
         let mut response = HttpResponse::with_body(self.status, boxed(self.body.clone()));
         *response.headers_mut() = self.headers.clone();
-        if let Some(part) = self.body.as_ref().and_then(|body| part(engine, body)) {
-            response.extensions_mut().insert(part);
-        }
-        response
+        (response, self.body.as_ref().and_then(|body| part(engine, body)))
     }
 }
 
@@ -191,8 +188,8 @@ pub(crate) enum Asked {
 }
 
 /// Looks whether a question was just answered.
-pub(crate) fn ask(request: &ServiceRequest, engine: &Engine) -> Asked {
-    if engine.catalog.is_shared() || !matches!(*request.method(), Method::GET | Method::HEAD) {
+pub(crate) fn ask(request: &RequestHead, engine: &Engine) -> Asked {
+    if engine.catalog.is_shared() || !matches!(request.method, Method::GET | Method::HEAD) {
         return Asked::Other;
     }
     let now = engine.now();
@@ -214,7 +211,7 @@ pub(crate) fn ask(request: &ServiceRequest, engine: &Engine) -> Asked {
 }
 
 /// Writes all that an answer may depend on. `false` for a request with a body, and for one with very many headers.
-fn write(request: &ServiceRequest, question: &mut Vec<u8>) -> bool {
+fn write(request: &RequestHead, question: &mut Vec<u8>) -> bool {
     let headers = request.headers();
     let has_body = headers.contains_key(header::TRANSFER_ENCODING) || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
     if has_body {
@@ -236,13 +233,13 @@ fn write(request: &ServiceRequest, question: &mut Vec<u8>) -> bool {
         question.extend_from_slice(bytes);
         question.push(b'\n');
     };
-    part(request.method().as_str().as_bytes());
-    let uri = request.uri();
+    part(request.method.as_str().as_bytes());
+    let uri = &request.uri;
     part(uri.scheme_str().unwrap_or_default().as_bytes());
     part(uri.authority().map_or("", |authority| authority.as_str()).as_bytes());
     part(uri.path_and_query().map_or("", |path| path.as_str()).as_bytes());
     // One length for both families.
-    question.extend_from_slice(&match request.peer_addr().map(|peer| peer.ip()) {
+    question.extend_from_slice(&match request.peer_addr.map(|peer| peer.ip()) {
         Some(IpAddr::V4(address)) => address.to_ipv6_mapped().octets(),
         Some(IpAddr::V6(address)) => address.octets(),
         None => [0; 16],

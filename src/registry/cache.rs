@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use entrepot_kit::{BaseUrl, Document, PathPrefixes, Records, Sha256Digest, Timestamp};
+use entrepot_kit::{BaseUrl, Document, FolderState, PathPrefixes, Records, Sha256Digest, Timestamp};
 use moka::sync::Cache;
 
 use crate::registry::source::SourceKey;
@@ -42,6 +42,8 @@ pub(crate) struct Caches {
     pub(crate) records: Cache<(i64, String, &'static str, Arc<str>), Arc<Records>>,
     /// A package's stamp at a revision; `None`: there is no such package.
     pub(crate) stamps: Cache<(At, String), Option<Arc<str>>>,
+    /// What lies below a folder at a revision.
+    pub(crate) folders: Cache<(At, String), Option<FolderState>>,
     /// Entries at a revision, as long as no blob is found to be damaged.
     pub(crate) entries: Cache<(At, u64, String), Arc<StoredEntry>>,
     /// What is known of an upstream's path, so that a fresh answer needs no look into the catalog.
@@ -71,6 +73,7 @@ impl Caches {
                 .weigher(move |_: &(i64, String, &'static str, Arc<str>), records: &Arc<Records>| clamp(records.weight()))
                 .build(),
             stamps: Cache::builder().max_capacity(50_000).build(),
+            folders: Cache::builder().max_capacity(10_000).build(),
             entries: Cache::builder()
                 .max_capacity(bytes / 2)
                 .weigher(move |(_, _, path): &(At, u64, String), entry: &Arc<StoredEntry>| {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_kit::{
-    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Conclusion, DirectParts, Document, Entry, Error, Facade, File, Found, Index, Kind,
-    Listing, ListingPage, Mount, NewUpload, PackageState, Principal, Question, Records, Resource, Result, SearchItem, SearchPage, Sha256Digest, Signature,
-    StageSpec, Staged, Staging, Timestamp, Upload, Uploads, UpstreamAnswer, VerificationKey, VersionState,
+    Accounts, Action, Address, BaseUrl, Birth, BlobSource, Body, Change, Conclusion, DirectParts, Document, Entry, Error, Facade, File, FolderState, Found,
+    Index, KeyKind, Kind, Listing, ListingPage, Located, Making, Moment, Mount, NewUpload, PackageState, Piece, Pieces, Principal, Question, Records, Resource,
+    Result, SearchItem, SearchPage, Sha256Digest, Signature, SigningKeys, StageSpec, Staged, Staging, Timestamp, Upload, Uploads, UpstreamAnswer,
+    VerificationKey, VersionState,
 };
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -17,7 +18,7 @@ use crate::access::{Caller, RequestFacts};
 use crate::registry::proxy::PATIENCE_WITH_COPY;
 use crate::registry::quota::Admission;
 use crate::registry::reader::Reader;
-use crate::registry::{Engine, Repo, Use, View};
+use crate::registry::{Engine, Repo, Use, View, folders};
 use crate::store::blobs::{BlobWriter, StagedBlob, WriteSpec};
 use crate::store::model::{CatalogError, Commit, NewBlob, NewRow};
 use crate::store::uploads::Owner;
@@ -73,6 +74,19 @@ impl Session {
 
     pub(super) fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// The same caller at another repository, or another moment.
+    fn beside(&self, repo: Arc<Repo>, moment: Option<Moment>) -> Arc<Self> {
+        Arc::new(Self {
+            engine: Arc::clone(&self.engine),
+            view: View { repo, moment },
+            base: self.base.clone(),
+            context: self.context.clone(),
+            reader: self.reader.beside(moment),
+            accounts: Arc::clone(&self.accounts),
+            staged: Arc::default(),
+        })
     }
 
     /// Whose uploads this request sees.
@@ -150,9 +164,7 @@ impl Facade for Session {
             return Ok(self.entry(path).await?.map(|file| Found { file, member: None }));
         }
         let Some((member, file)) = self.reader.found(self.repo(), path).await? else { return Ok(None) };
-        let view = View { repo: member, moment: self.view.moment };
-        let member = Self::new(Arc::clone(&self.engine), view, self.base.clone(), self.context.clone(), Arc::clone(&self.accounts));
-        Ok(Some(Found { file, member: Some(member as _) }))
+        Ok(Some(Found { file, member: Some(self.beside(member, self.view.moment) as _) }))
     }
 
     async fn allows(&self, action: Action, resource: &Resource) -> Result<bool> {
@@ -287,6 +299,36 @@ impl Facade for Session {
             }
         }
         Ok(keys)
+    }
+
+    async fn folder(&self, folder: &str) -> Result<Option<FolderState>> {
+        self.reader.folder(self.repo(), folder).await
+    }
+
+    async fn pieces(&self, pieces: Pieces) -> Result<Vec<Piece>> {
+        self.reader.pieces(self.repo(), pieces).await
+    }
+
+    fn at(&self, moment: Moment) -> Result<Arc<dyn Facade>> {
+        let moment = folders::remembered(self.repo(), moment)?;
+        Ok(self.beside(Arc::clone(self.repo()), Some(moment)))
+    }
+
+    async fn members(&self, package: Option<&str>) -> Result<Vec<Arc<dyn Facade>>> {
+        let members = self.reader.answering(self.repo(), package).await?;
+        Ok(members.into_iter().map(|member| self.beside(member, self.view.moment) as Arc<dyn Facade>).collect())
+    }
+
+    async fn located(&self, path: &str, from: &str, located: Located) -> Result<Option<File>> {
+        self.reader.located_entry(self.repo(), path, from, located).await
+    }
+
+    async fn derived(&self, key: &str, make: Making) -> Result<Arc<Document>> {
+        self.engine.derived(self.repo(), key, make).await
+    }
+
+    async fn signing_keys(&self, kind: KeyKind) -> Result<Arc<SigningKeys>> {
+        self.engine.keys.of_repository(self.repo().id(), kind, self.context.now).await
     }
 
     async fn stored(&self, path: &str) -> Result<Option<Entry>> {

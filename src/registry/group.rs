@@ -90,6 +90,14 @@ impl Reader {
         self.allowed(candidates.into_iter(), is_package.then_some(name)).await
     }
 
+    /// The members of a group that answer for a package, or for all of it, and that the caller may read; or the repository itself.
+    pub(crate) async fn answering(&self, repo: &Arc<Repo>, package: Option<&str>) -> Result<Vec<Arc<Repo>>> {
+        match package {
+            Some(package) if repo.kind() == Kind::Group => self.members(repo, package, true).await,
+            _ => self.readable(repo, None).await,
+        }
+    }
+
     /// Stands for the set of members that the caller may read of a package: part of the key of cached documents.
     pub(crate) async fn group_scope(&self, group: &Arc<Repo>, package: &str) -> Result<u64> {
         let mut hasher = DefaultHasher::new();

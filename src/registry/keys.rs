@@ -1,5 +1,9 @@
-//! Signing keys, ECDSA P-256, made when first needed and sealed by the master key in the catalog: one for each repository, and one after
-//! the other for registry tokens.
+//! Signing keys, made when first needed and sealed by the master key in the catalog: ECDSA P-256, one for each repository, and one after
+//! the other for registry tokens; those of documents, with which repositories sign what their clients trust, are in [`documents`].
+
+pub(crate) mod documents;
+mod openpgp;
+mod rsa;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -103,6 +107,7 @@ pub(crate) struct Keys {
     open: Mutex<HashMap<i64, Arc<OpenKey>>>,
     /// By period.
     tokens: Mutex<BTreeMap<i64, Arc<TokenKey>>>,
+    documents: documents::Opened,
 }
 
 /// A key for registry tokens.
@@ -122,7 +127,7 @@ struct OpenKey {
 
 impl Keys {
     pub(crate) fn new(catalog: Catalog, master: MasterKey) -> Self {
-        Self { catalog, master, open: Mutex::default(), tokens: Mutex::default() }
+        Self { catalog, master, open: Mutex::default(), tokens: Mutex::default(), documents: documents::Opened::default() }
     }
 
     fn purpose(repository: i64) -> String {

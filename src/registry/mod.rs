@@ -24,6 +24,7 @@ mod cache;
 mod confine;
 mod facade;
 mod fill;
+mod folders;
 mod group;
 mod hosted;
 pub mod keys;
@@ -195,6 +196,8 @@ impl Engine {
         // Read first: a change after this makes the next look reload once more.
         let epoch = self.catalog.epoch().await?;
         self.damage.store(self.catalog.damage().await?, Ordering::Release);
+        // A key that another process rotated is among the changes.
+        self.keys.forget();
         let (systems, rows) = (self.catalog.systems().await?, self.catalog.repositories().await?);
         let (table, problems) = Table::build(systems, rows, &self.formats, &self.table());
         for problem in problems {
@@ -263,6 +266,17 @@ impl Engine {
                 tracing::warn!(%error, cause = ?std::error::Error::source(&error), "the catalog could not be asked for changes");
             }
         }
+    }
+
+    /// Makes another key for a repository's documents; the ones before sign beside it for `overlap` milliseconds.
+    ///
+    /// # Errors
+    /// Failures of the key store.
+    pub async fn rotate_key(&self, repo: &Repo, kind: entrepot_kit::KeyKind, overlap: i64) -> Result<entrepot_kit::PublicKey> {
+        let made = self.keys.rotate(repo.id(), kind, overlap, self.now()).await?;
+        // Answers that were just given are signed by the old one only.
+        self.reload().await?;
+        Ok(made)
     }
 
     /// Runs `work` to its end even when the caller goes away.

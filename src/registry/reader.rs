@@ -21,16 +21,22 @@ pub struct Reader {
     pub(crate) caller: Caller,
     pub(crate) now: Timestamp,
     pub(crate) moment: Option<Moment>,
-    source: Mutex<Option<Source>>,
+    source: Arc<Mutex<Option<Source>>>,
     /// Whose file was read last.
-    origin: AtomicI64,
+    origin: Arc<AtomicI64>,
 }
 
 impl Reader {
     /// A reader for a caller, of the newest state or of a past moment.
     #[must_use]
     pub fn new(engine: Arc<Engine>, caller: Caller, now: Timestamp, moment: Option<Moment>) -> Self {
-        Self { engine, caller, now, moment, source: Mutex::new(None), origin: AtomicI64::new(NOBODY) }
+        Self { engine, caller, now, moment, source: Arc::default(), origin: Arc::new(AtomicI64::new(NOBODY)) }
+    }
+
+    /// A reader of another moment, for the same answer: what it reads counts as read by this one.
+    pub(crate) fn beside(&self, moment: Option<Moment>) -> Self {
+        let (source, origin) = (Arc::clone(&self.source), Arc::clone(&self.origin));
+        Self { engine: Arc::clone(&self.engine), caller: self.caller.clone(), now: self.now, moment, source, origin }
     }
 
     /// The least direct source of all that was read so far.

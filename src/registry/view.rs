@@ -6,14 +6,7 @@ use entrepot_kit::{Address, Error, Kind, Result, Timestamp};
 use crate::registry::{Engine, Repo};
 use std::sync::Arc;
 
-/// A moment in a repository's past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Moment {
-    /// Right after a revision, which counts one repository.
-    Revision(u64),
-    /// A time.
-    Time(Timestamp),
-}
+pub use entrepot_kit::Moment;
 
 /// A repository as an address names it.
 #[derive(Clone)]

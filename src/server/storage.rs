@@ -134,6 +134,24 @@ pub async fn open_at_rest(settings: &Settings, directory: &DataDirectory) -> Res
     }
 }
 
+fn master_key(settings: &Settings, directory: &DataDirectory) -> Result<MasterKey, StartError> {
+    match &settings.master_key {
+        Some(key) => Ok(MasterKey::from_hex(key)?),
+        None => directory.master_key(),
+    }
+}
+
+/// The records, and what seals the keys in them; proven to be the one that sealed them.
+///
+/// # Errors
+/// When they cannot be used, in words for the operator.
+pub async fn open_keys(settings: &Settings, now: Timestamp) -> Result<(Records, MasterKey), StartError> {
+    let records = open_records(settings).await?;
+    let master_key = master_key(settings, &records.directory)?;
+    master_key.prove(&records.catalog, now).await?;
+    Ok((records, master_key))
+}
+
 /// Opens records and bytes.
 ///
 /// # Errors
@@ -141,10 +159,7 @@ pub async fn open_at_rest(settings: &Settings, directory: &DataDirectory) -> Res
 pub async fn open(settings: &Settings, who: Who, now: Timestamp) -> Result<Storage, StartError> {
     let directory = DataDirectory::open(&settings.data)?;
     let lock = (settings.shared.is_none() && who == Who::Server).then(|| directory.lock()).transpose()?;
-    let master_key = match &settings.master_key {
-        Some(key) => MasterKey::from_hex(key)?,
-        None => directory.master_key()?,
-    };
+    let master_key = master_key(settings, &directory)?;
     let (records, blobs, uploads): (_, Arc<dyn BlobStore>, Arc<dyn UploadStore>) = match &settings.shared {
         None => {
             let files = FileBlobs::open(&directory.blobs()).await?;

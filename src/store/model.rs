@@ -488,7 +488,7 @@ pub struct KeyRow {
     pub id: String,
     /// What it is for.
     pub purpose: String,
-    /// The public key, DER.
+    /// The public key: DER, or as its purpose has it.
     pub public: Vec<u8>,
     /// The private key, sealed by the master key.
     pub sealed: Vec<u8>,

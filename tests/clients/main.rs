@@ -5,6 +5,7 @@
 //! A client that is missing fails its test.
 #![cfg(test)]
 
+mod alpine;
 mod deploy;
 mod direct_uploads;
 mod generic;
@@ -31,6 +32,7 @@ mod redis;
 #[path = "../support/relay.rs"]
 mod relay;
 mod replicas;
+mod rpm;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/mod.rs"]
 mod support;

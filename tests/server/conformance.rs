@@ -1,12 +1,14 @@
 //! Every format passes the kit's suite as hosted, proxy and group; so does a toy that says as little as a format can.
 #![cfg(test)]
 
+use entrepot_format_alpine::testing::AlpineSpecimen;
 use entrepot_format_generic::testing::GenericSpecimen;
 use entrepot_format_helm::testing::HelmSpecimen;
 use entrepot_format_maven::testing::MavenSpecimen;
 use entrepot_format_npm::testing::NpmSpecimen;
 use entrepot_format_oci::Oci;
 use entrepot_format_pypi::testing::PypiSpecimen;
+use entrepot_format_rpm::testing::RpmSpecimen;
 use entrepot_kit::conformance::{CASES, Specimen};
 use futures::future::join_all;
 
@@ -52,6 +54,16 @@ async fn maven_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn helm_conforms() {
     conforms(&HelmSpecimen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rpm_conforms() {
+    conforms(&RpmSpecimen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alpine_conforms() {
+    conforms(&AlpineSpecimen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

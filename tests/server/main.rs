@@ -1,6 +1,7 @@
 //! The server as its clients see it: in this process, with every format and the toy one, each test with a server of its own.
 
 mod access;
+mod alpine;
 mod api;
 mod attacks;
 mod care;
@@ -26,6 +27,7 @@ mod recent;
 mod registry;
 #[path = "../support/relay.rs"]
 mod relay;
+mod rpm;
 mod sending;
 #[cfg(test)]
 #[path = "../support/mod.rs"]

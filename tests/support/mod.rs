@@ -1,11 +1,13 @@
 //! What the tests share: a server of its own for each test, and real clients in fresh homes.
 
+pub(crate) mod alpine;
 pub(crate) mod api;
 pub(crate) mod balancer;
 pub(crate) mod clients;
 pub(crate) mod distribution;
 pub(crate) mod engine;
 pub(crate) mod forwarder;
+pub(crate) mod gpg;
 pub(crate) mod images;
 pub(crate) mod maven;
 pub(crate) mod process;

@@ -15,11 +15,14 @@ use crate::accounts::{Accounts, Principal};
 use crate::change::{Birth, Change, Precondition};
 use crate::digest::{Algorithm, Digests, Sha256Digest};
 use crate::error::{Error, Result};
+use crate::folders::{FolderState, Making, Moment, Piece, Pieces};
+use crate::keys::{KeyKind, SigningKeys};
 use crate::name::Address;
 use crate::records::{Document, Entry, File, Index, Kind, Listing, ListingPage, PackageState, ReadSeek, Records, SearchPage, VersionState};
 use crate::route::Action;
 use crate::time::Timestamp;
 use crate::uploads::Uploads;
+use crate::upstream::Located;
 
 /// What an action is done to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -223,6 +226,35 @@ pub trait Facade: Send + Sync {
     async fn private_names(&self, names: &[String]) -> Result<HashSet<String>>;
     /// The public keys of signatures made here.
     async fn verification_keys(&self) -> Result<Vec<VerificationKey>>;
+    /// The repository's keys of a kind; made at the first call.
+    async fn signing_keys(&self, _kind: KeyKind) -> Result<Arc<SigningKeys>> {
+        Err(Error::not_implemented("documents are not signed here"))
+    }
+
+    /// What lies below a folder of a hosted repository; `None` when nothing ever did.
+    async fn folder(&self, _folder: &str) -> Result<Option<FolderState>> {
+        Err(Error::not_implemented("folders have no index here"))
+    }
+    /// Fragments of the packages below a folder of a hosted repository, in the order of their paths.
+    async fn pieces(&self, _pieces: Pieces) -> Result<Vec<Piece>> {
+        Err(Error::not_implemented("folders have no index here"))
+    }
+    /// The same repository at a moment.
+    fn at(&self, _moment: Moment) -> Result<Arc<dyn Facade>> {
+        Err(Error::not_implemented("the past cannot be read here"))
+    }
+    /// The members of a group that answer for a package, or for all of it, and that the caller may read; else the repository itself.
+    async fn members(&self, _package: Option<&str>) -> Result<Vec<Arc<dyn Facade>>> {
+        Err(Error::not_implemented("members cannot be asked here"))
+    }
+    /// A file of a proxy, kept, or fetched from where the format found that it is. A relative address begins where the document at `from` is.
+    async fn located(&self, _path: &str, _from: &str, _located: Located) -> Result<Option<File>> {
+        Err(Error::not_implemented("nothing is fetched here"))
+    }
+    /// A document that `key` says everything of: from memory, or made now, once for all who wait.
+    async fn derived(&self, _key: &str, make: Making) -> Result<Arc<Document>> {
+        make.await.map(Arc::new)
+    }
 
     /// What is known of a hosted file, without its bytes.
     async fn stored(&self, _path: &str) -> Result<Option<Entry>> {
@@ -415,6 +447,57 @@ impl<A: Access> Repository<A> {
 }
 
 impl Repository<Read> {
+    /// What lies below a folder of a hosted repository (empty, or ending with a slash); `None` when nothing ever did.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn folder(&self, folder: &str) -> Result<Option<FolderState>> {
+        self.facade.folder(folder).await
+    }
+
+    /// Fragments of the packages below a folder of a hosted repository, in the order of their paths.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn pieces(&self, pieces: Pieces) -> Result<Vec<Piece>> {
+        self.facade.pieces(pieces).await
+    }
+
+    /// The same repository at a moment, to be read only.
+    ///
+    /// # Errors
+    /// 404 for a revision of a group.
+    pub fn at(&self, moment: Moment) -> Result<Self> {
+        Ok(Self { facade: self.facade.at(moment)?, granted: PhantomData })
+    }
+
+    /// The members of a group that the caller may read, in their order: those that answer for a package (whose rules admit it, and among which
+    /// no hosted one owns the name of another's), or all. Of another repository that itself.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn members(&self, package: Option<&str>) -> Result<Vec<Self>> {
+        let members = self.facade.members(package).await?;
+        Ok(members.into_iter().map(|facade| Self { facade, granted: PhantomData }).collect())
+    }
+
+    /// A file of a proxy that never changes: kept, or fetched once from where a document says that it is. A relative address begins where the
+    /// document at the path `from` came from.
+    ///
+    /// # Errors
+    /// 502 and 503 when the upstream failed.
+    pub async fn located(&self, path: &str, from: &str, located: Located) -> Result<Option<File>> {
+        self.facade.located(path, from, located).await
+    }
+
+    /// A document of which `key` says everything, in this repository: from memory, or made now, once for all who wait.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub async fn derived(&self, key: &str, make: Making) -> Result<Arc<Document>> {
+        self.facade.derived(key, make).await
+    }
+
     /// The file at a path like [`Self::entry`], with the repository that answers for it: of a group the member, whose settings and
     /// other files say more about it than the group's.
     ///
@@ -514,6 +597,14 @@ impl Repository<Read> {
     /// Failures of the store.
     pub async fn verification_keys(&self) -> Result<Vec<VerificationKey>> {
         self.facade.verification_keys().await
+    }
+
+    /// The repository's own keys of a kind, those of a group too; made at the first call.
+    ///
+    /// # Errors
+    /// Failures of the key store.
+    pub async fn signing_keys(&self, kind: KeyKind) -> Result<Arc<SigningKeys>> {
+        self.facade.signing_keys(kind).await
     }
 }
 

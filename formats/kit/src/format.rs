@@ -145,6 +145,15 @@ pub trait Format: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Holds a file of an upstream against what an index promised of it ([`Located::promise`]), before the end of it is sent and any of it
+    /// counts.
+    ///
+    /// # Errors
+    /// In what it differs.
+    fn check_promise(&self, _path: &str, _promise: &str, _file: &mut dyn ReadSeek, _size: u64) -> Result<()> {
+        Ok(())
+    }
+
     /// The path of this repository that leads to the bytes which an upstream named ([`crate::UpstreamDocument::named_by`]) when it was
     /// asked for `path`; `None` when the name says nothing.
     fn path_of_name(&self, _path: &str, _name: &str) -> Option<String> {

@@ -12,9 +12,11 @@ pub mod conformance;
 pub mod digest;
 pub mod error;
 pub mod facade;
+pub mod folders;
 pub mod format;
 pub mod housekeeping;
 pub mod html;
+pub mod keys;
 pub mod limit;
 pub mod listing;
 pub mod multipart;
@@ -37,8 +39,10 @@ pub use facade::{
     Access, Conclusion, Delete, Facade, Found, Grant, Manage, Mount, MountFrom, Overwrite, Publish, Question, Read, Repository, Resource, SignIn, Signature,
     StageSpec, Staged, Staging, UpstreamAnswer, VerificationKey,
 };
+pub use folders::{FolderState, Making, Moment, Piece, Pieces};
 pub use format::{Format, Snippet};
 pub use housekeeping::{Held, HeldFile, Holding, Outdated, Waiting};
+pub use keys::{KeyKind, PublicKey, SignatureScheme, SigningKey, SigningKeys};
 pub use limit::{ChecksumReader, LimitedReader};
 pub use multipart::Multipart;
 pub use name::{Address, RepositoryName, SystemName};

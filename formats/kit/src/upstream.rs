@@ -90,13 +90,16 @@ pub struct Located {
     pub part_of: Option<Whole>,
     /// Where else to take it from, when the upstream does not have it there.
     pub otherwise: Option<Box<Self>>,
+    /// What the index says of it besides, in the format's own words, where that is no digest of all its bytes: the format holds the file
+    /// against it before it counts ([`crate::Format::check_promise`]).
+    pub promise: Option<String>,
 }
 
 impl Located {
     /// A file with an address of its own.
     #[must_use]
     pub fn at(url: impl Into<String>, expected: Digests, version: Option<String>) -> Self {
-        Self { url: url.into(), expected, version, part_of: None, otherwise: None }
+        Self { url: url.into(), expected, version, part_of: None, otherwise: None, promise: None }
     }
 }
 

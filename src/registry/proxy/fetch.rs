@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entrepot_kit::{Algorithm, Digests, Error, Kind, Result, Sidecar, Source, Timestamp};
+use entrepot_kit::{Algorithm, Digests, Error, Kind, Result, Sidecar, Source, Staged as _, Timestamp};
 use futures::StreamExt as _;
 use http::StatusCode;
 use tokio::sync::watch;
@@ -277,6 +277,10 @@ impl Engine {
             (promised, _) => promised,
         };
         check(job, &promised.unwrap_or_default(), &staged)?;
+        if let Some(promise) = job.promise.clone() {
+            let (format, path, mut reader, size) = (Arc::clone(&repo.format), job.path.clone(), staged.reader().await?, staged.facts().size);
+            entrepot_kit::blocking(move || format.check_promise(&path, &promise, &mut *reader, size)).await?;
+        }
         Ok(staged)
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Job {
     pub(super) package: Option<String>,
     pub(super) version: Option<String>,
     pub(super) what: What,
+    /// What the format holds the file against.
+    pub(super) promise: Option<String>,
     /// Whether nobody waits for it who can be given what is kept: it is too large for that.
     pub(super) is_behind: bool,
 }
@@ -50,7 +52,7 @@ impl Job {
             What::Document(document) => Some(document.accept),
             What::File { .. } | What::Index { .. } | What::Part { .. } => None,
         };
-        Self { path: path.to_owned(), target: entrepot_kit::path::encode_path(path), accept, package, version: None, what, is_behind: false }
+        Self { path: path.to_owned(), target: entrepot_kit::path::encode_path(path), accept, package, version: None, what, promise: None, is_behind: false }
     }
 
     /// What an index says of a file of the repository; `url` is its address.
@@ -59,7 +61,7 @@ impl Job {
             Some(whole) => What::Part { whole, expected: located.expected },
             None => What::File { expected: located.expected, changes: false },
         };
-        Self { target: url, version: located.version, ..Self::file(path, package, what) }
+        Self { target: url, version: located.version, promise: located.promise, ..Self::file(path, package, what) }
     }
 
     /// The index of a package, called by its full name.
@@ -72,6 +74,7 @@ impl Job {
             package: (package != ALL_PACKAGES).then(|| package.to_owned()),
             version: None,
             what: What::Index { pages: index.pages, serial: index.serial },
+            promise: None,
             is_behind: package == ALL_PACKAGES && repo.format.lists_versions().is_none(),
         })
     }

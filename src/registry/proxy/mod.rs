@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use entrepot_kit::{ALL_PACKAGES, Action, Digests, Entry, Error, File, Located, Records, Result, Source, UpstreamPath, split_listed};
+use entrepot_kit::{ALL_PACKAGES, Action, Digests, Entry, Error, File, Kind, Located, Records, Result, Source, UpstreamPath, split_listed};
 use http::StatusCode;
 use tokio::sync::watch;
 
@@ -119,6 +119,28 @@ impl Reader {
         let changes = job.changes();
         let answer = if changes { self.changing(repo, job).await? } else { self.unchanging(repo, job).await? };
         self.engine.answer(answer, &path, changes).await
+    }
+
+    /// A file of which a document at `from` says where it is: kept, or fetched.
+    pub(crate) async fn located_entry(&self, repo: &Arc<Repo>, path: &str, from: &str, located: Located) -> Result<Option<File>> {
+        if path.starts_with('/') || repo.kind() != Kind::Proxy {
+            return Ok(None);
+        }
+        let asked = repo.format.package_of(path);
+        let (path, package) = repo.full_path(path);
+        let name = package.as_deref().unwrap_or(&path);
+        if !self.admits(repo, asked.as_deref().unwrap_or(name), name).await? {
+            return Ok(None);
+        }
+        self.begin_at(repo, &path);
+        let file = match self.kept(repo, &path).await? {
+            Some(file) => Some(file),
+            None => self.located(repo, &path, package, from, located).await?,
+        };
+        if let Some(file) = &file {
+            self.note(file.source);
+        }
+        Ok(file)
     }
 
     /// A file of which an index says where it is: kept, or fetched once from the first place that has it.

@@ -38,8 +38,11 @@ impl Engine {
             Some(state) => state.url.clone(),
             // What is known of fetches did not come along with what was kept.
             None => {
-                let below = index.strip_prefix(INDEXES).and_then(|package| repo.format.upstream_index(package));
-                format!("{}/{}", repo.upstream()?.settings().url.trim_end_matches('/'), below.map(|index| index.path).unwrap_or_default())
+                let below = match index.strip_prefix(INDEXES) {
+                    Some(package) => repo.format.upstream_index(package).map(|index| index.path).unwrap_or_default(),
+                    None => entrepot_kit::path::encode_path(index),
+                };
+                format!("{}/{below}", repo.upstream()?.settings().url.trim_end_matches('/'))
             }
         };
         Ok(Url::parse(&from).and_then(|from| from.join(url)).map_err(broken)?.into())

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entrepot_kit::accounts::Tags;
-use entrepot_kit::{Algorithm, Listing, ListingPage, PackageState, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp, VersionState};
+use entrepot_kit::{
+    Algorithm, FolderState, Listing, ListingPage, PackageState, Piece, Pieces, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp, VersionState,
+};
 
 use crate::store::model::{
     AuditFilter, AuditRow, BlobFacts, CatalogError, Commit, KeyRow, NewRepository, NewRow, NewWebLogin, PolicyRow, PrincipalRow, PublisherRow, RepositoryRow,
@@ -265,6 +267,17 @@ impl Catalog {
     pub async fn file_records(&self, repository: i64, package: &str, folder: &str, at: Option<u64>) -> Result<Option<Records>> {
         let (package, folder) = (package.to_owned(), folder.to_owned());
         forward!(self.read(packages::file_records, repository, &package, &folder, at))
+    }
+
+    /// What lies below a folder: when it was changed last, and how many files of versions there are. Revisions before `horizon` are forgotten.
+    pub async fn folder(&self, repository: i64, folder: &str, horizon: u64, at: Option<u64>) -> Result<Option<FolderState>> {
+        let folder = folder.to_owned();
+        forward!(self.read(folders::state, repository, &folder, horizon, at))
+    }
+
+    /// Fragments of the packages below a folder, at a revision.
+    pub async fn pieces(&self, repository: i64, pieces: Pieces, at: u64) -> Result<Vec<Piece>> {
+        forward!(self.read(folders::pieces, repository, &pieces, at))
     }
 
     /// What an index document of all packages is made of that lists their versions: the fragments of one kind of whatever lives.
@@ -537,5 +550,10 @@ impl Catalog {
     /// Stores a key unless its purpose has a valid one; gives back the one that is valid.
     pub async fn put_key(&self, row: KeyRow) -> Result<KeyRow> {
         forward!(self.write(logs::put_key, &row))
+    }
+
+    /// Stores a key that signs from now on; the others of its purpose sign until a time.
+    pub async fn rotate_key(&self, row: KeyRow, others_until: Timestamp) -> Result<()> {
+        forward!(self.write(logs::rotate_key, &row, others_until))
     }
 }

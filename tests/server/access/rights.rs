@@ -33,7 +33,7 @@ async fn readers_cannot_change_anything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn public_repositories_are_read_only_for_others() {
     let house = House::start().await;
-    for format in ["npm", "pypi", "maven", "helm", "generic", "oci", "toy"] {
+    for format in ["npm", "pypi", "maven", "helm", "alpine", "rpm", "generic", "oci", "toy"] {
         house.repository(&format!("alpha/open-{format}"), format, Kind::Hosted, true, json!({})).await;
     }
     for probe in every_route(&house).iter().filter(|probe| !probe.open) {

@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use entrepot_kit::Timestamp;
 
+use super::repositories::bump_epoch;
 use super::{Backend, Conn, for_change};
 use crate::store::catalog::convert::limit_column;
 use crate::store::catalog::failure::QueryResult;
@@ -78,6 +79,19 @@ pub(crate) fn put_key(connection: &mut Conn, row: &KeyRow) -> QueryResult<KeyRow
     if let Some(valid) = valid {
         return Ok(valid);
     }
+    insert_key(connection, row)?;
+    Ok(row.clone())
+}
+
+/// Stores a key that signs from now on, and lets the others of its purpose sign until a time. What holds keys in memory reads them again.
+pub(crate) fn rotate_key(connection: &mut Conn, row: &KeyRow, others_until: Timestamp) -> QueryResult<()> {
+    bump_epoch(connection)?;
+    let others = keys::table.filter(keys::purpose.eq(&row.purpose)).filter(keys::expires.is_null().or(keys::expires.gt(others_until.0)));
+    diesel::update(others).set(keys::expires.eq(others_until.0)).execute(connection)?;
+    insert_key(connection, row)
+}
+
+fn insert_key(connection: &mut Conn, row: &KeyRow) -> QueryResult<()> {
     diesel::insert_into(keys::table)
         .values((
             keys::id.eq(&row.id),
@@ -88,5 +102,5 @@ pub(crate) fn put_key(connection: &mut Conn, row: &KeyRow) -> QueryResult<KeyRow
             keys::expires.eq(row.expires.map(|time| time.0)),
         ))
         .execute(connection)?;
-    Ok(row.clone())
+    Ok(())
 }

@@ -7,6 +7,7 @@ pub(in crate::store::catalog) mod birth;
 pub(in crate::store::catalog) mod commit;
 pub(in crate::store::catalog) mod entries;
 pub(in crate::store::catalog) mod facts;
+pub(in crate::store::catalog) mod folders;
 pub(in crate::store::catalog) mod forget;
 pub(in crate::store::catalog) mod gc;
 pub(in crate::store::catalog) mod history;
