@@ -83,6 +83,7 @@ pub struct Metrics {
     upstream_allowance: Family<OfRegistry, Gauge>,
     upstream_allowance_left: Family<OfRegistry, Gauge>,
     news: Family<Outcome, Counter>,
+    purges: Family<Outcome, Counter>,
     /// Answers that were given again as they were.
     pub(crate) repeated: Counter,
     /// Index documents that were in memory.
@@ -130,6 +131,7 @@ impl Metrics {
             upstream_allowance: Family::default(),
             upstream_allowance_left: Family::default(),
             news: Family::default(),
+            purges: Family::default(),
             repeated: Counter::default(),
             document_hits: Counter::default(),
             document_misses: Counter::default(),
@@ -184,6 +186,7 @@ impl Metrics {
             "News between replicas by way of Redis: told, heard, early where the catalog had not been asked yet, dropped",
             self.news.clone(),
         );
+        own.register("cache_purges", "Calls to caches in front of repositories, further tries included in one, by what came of them", self.purges.clone());
         own.register("fills_running", "Downloads from upstreams that run", self.levels.fills.clone());
         own.register("uploads_staged", "Bodies that are being taken in or wait for their commit", self.levels.uploads.clone());
         own.register("catalog_connections", "Connections to the catalog that there may be", self.levels.pool_size.clone());
@@ -221,6 +224,11 @@ impl Metrics {
         let registry = OfRegistry { registry: registry.unwrap_or("other") };
         self.upstream_allowance.get_or_create(&registry).set(limit);
         self.upstream_allowance_left.get_or_create(&registry).set(left);
+    }
+
+    /// Counts a call to a cache in front of a repository.
+    pub(crate) fn purged(&self, outcome: &'static str) {
+        self.purges.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Counts news between replicas: one of the words in `NEWS`.

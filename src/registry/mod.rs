@@ -39,6 +39,7 @@ mod permission;
 pub(crate) mod prefetch;
 mod proxy;
 mod pulls;
+pub mod purge;
 pub mod quota;
 pub mod reader;
 pub mod reconcile;
@@ -100,6 +101,10 @@ pub struct Engine {
     /// Detached work that has not ended.
     detached: Arc<AtomicUsize>,
     pub(crate) keys: Arc<keys::Keys>,
+    /// Itself, for work in the background.
+    own: std::sync::Weak<Self>,
+    /// Calls to caches in front.
+    purges: purge::Purges,
     table: RwLock<Arc<Table>>,
     /// The catalog's epoch that the table was built at, or later.
     table_epoch: AtomicU64,
@@ -134,7 +139,9 @@ impl Engine {
     pub async fn new(parts: Parts) -> Result<Arc<Self>> {
         let keys = Arc::new(keys::Keys::new(parts.catalog.clone(), parts.master_key));
         parts.access.use_keys(Arc::clone(&keys));
-        let engine = Arc::new(Self {
+        let engine = Arc::new_cyclic(|own| Self {
+            own: std::sync::Weak::clone(own),
+            purges: purge::Purges::default(),
             metrics: Metrics::new((parts.clock)()),
             detached: Arc::default(),
             keys,

@@ -93,6 +93,7 @@ impl super::Engine {
     pub fn committed(&self, repo: &super::Repo, revision: u64) {
         repo.advance(revision);
         self.board.tell(&self.metrics, News::Head(repo.id()));
+        self.purge(repo, revision);
     }
 
     /// Takes news from another replica, as a hint.

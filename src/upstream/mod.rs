@@ -14,6 +14,7 @@ mod answer;
 mod bearer;
 mod body;
 mod breaker;
+mod call;
 mod client;
 mod door;
 mod egress;
@@ -30,6 +31,7 @@ mod scripted;
 mod tests;
 
 pub use answer::{Fetched, UpstreamError};
+pub use call::Caller;
 pub use client::{Fetch, Target, Trust, Upstream};
 pub use presets::preset_url;
 pub use settings::{UpstreamSettings, hide_secrets};

@@ -4,6 +4,7 @@ pub(crate) mod alpine;
 pub(crate) mod api;
 pub(crate) mod balancer;
 pub(crate) mod clients;
+mod confinement;
 pub(crate) mod distribution;
 pub(crate) mod engine;
 pub(crate) mod forwarder;
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 
 use api::Api;
 use balancer::Balancer;
+use confinement::Confinement;
 use replica::Replica;
 use storage::{Between, Shared};
 
@@ -39,6 +41,7 @@ pub(crate) struct Builder {
     replicas: bool,
     between: Option<Between>,
     by_variables: bool,
+    within: Option<u64>,
 }
 
 impl Builder {
@@ -66,6 +69,12 @@ impl Builder {
         self
     }
 
+    /// Each of its processes has so many bytes of memory.
+    pub(crate) fn within(mut self, bytes: u64) -> Self {
+        self.within = Some(bytes);
+        self
+    }
+
     /// A variable that it sees.
     pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
@@ -89,7 +98,9 @@ impl Builder {
             Some(_) => (1..=storage::REPLICAS).map(|number| folder.path().join(format!("replica-{number}"))).collect(),
         };
         let (config, data) = (folder.path().join("config.toml"), self.data);
-        let replicas = folders.iter().map(|folder| Replica::new(folder, data.as_deref(), &config, &environment)).collect();
+        let within = self.within;
+        let replica = |folder: &PathBuf| Replica::new(folder, data.as_deref(), &config, &environment).within(within.map(Confinement::new));
+        let replicas = folders.iter().map(replica).collect();
         let mut server = TestServer { replicas, pair, address: String::new(), folder };
         server.configure(&self.config);
         server.launch("127.0.0.1:0");
@@ -197,7 +208,15 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// A server to be set up.
     pub(crate) fn builder() -> Builder {
-        Builder { config: String::new(), environment: Vec::new(), data: None, replicas: storage::wants_replicas(), between: None, by_variables: false }
+        Builder {
+            config: String::new(),
+            environment: Vec::new(),
+            data: None,
+            replicas: storage::wants_replicas(),
+            between: None,
+            by_variables: false,
+            within: None,
+        }
     }
 
     /// A server with the default configuration.
@@ -252,6 +271,11 @@ impl TestServer {
             text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse::<u64>().unwrap()
         };
         self.pids().into_iter().map(of).sum()
+    }
+
+    /// What holds its processes to their memory.
+    pub(crate) fn confinements(&self) -> Vec<&Confinement> {
+        self.replicas.iter().filter_map(Replica::confinement).collect()
     }
 
     /// Ends it as a power cut would (`kill -9`).

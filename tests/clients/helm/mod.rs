@@ -4,6 +4,8 @@
 mod artifacts;
 mod classic;
 mod docs;
+mod purge;
+mod registry;
 
 use std::path::{Path, PathBuf};
 
