@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reader::{Origin, Reader};
@@ -107,11 +108,10 @@ fn url(host: &str, port: u16, user: &str, password: &str, name: &str) -> Option<
     if !host.bytes().all(plain) {
         return None;
     }
-    let mut url = url::Url::parse(&format!("postgres://{host}:{port}/")).ok()?;
-    url.set_username(user).ok()?;
-    url.set_password(Some(password)).ok()?;
-    url.path_segments_mut().ok()?.pop().push(name);
-    Some(String::from(url).into())
+    // Whatever it is, a percent sign too.
+    let [user, password, name] = [user, password, name].map(|text| utf8_percent_encode(text, NON_ALPHANUMERIC));
+    let url = format!("postgres://{user}:{password}@{host}:{port}/{name}");
+    url::Url::parse(&url).is_ok_and(|url| url.has_host()).then(|| url.into())
 }
 
 #[cfg(test)]
@@ -124,7 +124,7 @@ mod tests {
     fn every_password_gets_through_a_url() {
         let made = url("db.example.com", 5433, "us/er", "p@:/?#%s wört", "na me").unwrap();
         assert_eq!(made.expose_secret(), "postgres://us%2Fer:p%40%3A%2F%3F%23%25s%20w%C3%B6rt@db.example.com:5433/na%20me");
-        assert_eq!(url("::1", 1, "u", "p", "d").unwrap().expose_secret(), "postgres://u:p@[::1]:1/d");
+        assert_eq!(url("::1", 1, "u", "p%20", "d").unwrap().expose_secret(), "postgres://u:p%2520@[::1]:1/d");
         assert!(url("a/b", 1, "u", "p", "d").is_none() && url("a@b", 1, "u", "p", "d").is_none());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -107,7 +107,7 @@ impl super::Engine {
     }
 
     /// Has everything told that this replica changes.
-    pub fn tell_to(self: &Arc<Self>, teller: mpsc::Sender<News>) {
+    pub fn tell_to(&self, teller: mpsc::Sender<News>) {
         self.board.tell_to(teller);
     }
 

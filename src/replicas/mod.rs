@@ -129,7 +129,8 @@ async fn subscribe(client: &Client, channel: &str) -> Option<PubSub> {
 /// Until the connection ends, or nobody is on its other side.
 async fn listen(subscription: &mut PubSub, origin: &str, engine: &std::sync::Weak<Engine>) {
     loop {
-        match tokio::time::timeout(PING, subscription.on_message().next()).await {
+        let heard = tokio::time::timeout(PING, subscription.on_message().next()).await;
+        match heard {
             Ok(Some(text)) => {
                 let Some(engine) = engine.upgrade() else { return };
                 if let Some(news) = message::read(origin, text.get_payload_bytes()) {

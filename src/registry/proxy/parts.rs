@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entrepot_kit::{ALL_PACKAGES, Records, Result, VersionRecord, listed};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::future::join_all;
 
 use super::stamp_of;
 use crate::registry::Repo;
@@ -21,11 +21,14 @@ pub(super) fn is_put_together(repo: &Repo, package: &str) -> bool {
 impl Reader {
     /// The parts that there are, each with its state.
     async fn parts(&self, repo: &Arc<Repo>) -> Result<Vec<(String, Arc<str>)>> {
-        let asked = repo.format.index_parts().iter().map(|part| async move {
-            let index = self.index(repo, part).await;
-            Ok(index.map(|index| index.and_then(|index| stamp_of(repo, &index)).map(|stamp| (part.clone(), stamp))))
-        });
-        let answers: Vec<_> = futures::stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        let mut answers = Vec::new();
+        for some in repo.format.index_parts().chunks(AT_ONCE) {
+            let asked = some.iter().map(|part| async move {
+                let index = self.index(repo, part).await?;
+                Ok(index.and_then(|index| stamp_of(repo, &index)).map(|stamp| (part.clone(), stamp)))
+            });
+            answers.extend(join_all(asked).await);
+        }
         // One that fails is left out for now: the others are there.
         first_error_unless_found(answers)
     }
