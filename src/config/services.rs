@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::reader::{Origin, Reader};
@@ -101,6 +101,9 @@ fn family<'s, const N: usize>(reader: &mut Reader<'_>, names: &[&'static str; N]
     None
 }
 
+/// All but the characters that stand for themselves everywhere.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// Every character of a password may stand in a URL, once it is encoded.
 fn url(host: &str, port: u16, user: &str, password: &str, name: &str) -> Option<SecretString> {
     let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
@@ -109,7 +112,7 @@ fn url(host: &str, port: u16, user: &str, password: &str, name: &str) -> Option<
         return None;
     }
     // Whatever it is, a percent sign too.
-    let [user, password, name] = [user, password, name].map(|text| utf8_percent_encode(text, NON_ALPHANUMERIC));
+    let [user, password, name] = [user, password, name].map(|text| utf8_percent_encode(text, &ENCODED));
     let url = format!("postgres://{user}:{password}@{host}:{port}/{name}");
     url::Url::parse(&url).is_ok_and(|url| url.has_host()).then(|| url.into())
 }
