@@ -15,7 +15,6 @@ mod log;
 pub mod metrics;
 pub mod registry;
 pub mod replicas;
-pub mod replicas;
 pub mod server;
 pub mod store;
 pub mod ui;

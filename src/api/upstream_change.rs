@@ -37,7 +37,9 @@ pub(super) fn merge(stored: Option<&Value>, change: Value) -> Result<Value> {
     }
     let differs = |field| stored.get(field) != merged.get(field);
     let moved = !stored.is_empty()
-        && (origin(stored) != origin(&merged) || ["ca_file", "preset", "token_hosts", "plain_http"].into_iter().any(differs) || given.iter().any(|field| field == "proxy"));
+        && (origin(stored) != origin(&merged)
+            || ["ca_file", "preset", "token_hosts", "plain_http"].into_iter().any(differs)
+            || given.iter().any(|field| field == "proxy"));
     for secret in ["password", "token"] {
         if moved && is_set(&merged, secret) && !given.iter().any(|field| field == secret) {
             return Err(Error::bad_request(format!(

@@ -42,7 +42,11 @@ impl Confinement {
         let below = |root: &Path, path: Option<String>| [path.map(|path| root.join(path)), Some(root.to_owned())].into_iter().flatten().collect::<Vec<_>>();
         let parents = below(first, path(":memory:")).into_iter().map(|parent| (Kind::First, parent));
         let parents = parents.chain(below(second, path("0::")).into_iter().map(|parent| (Kind::Second, parent)));
-        Self { group: parents.filter(|(_, parent)| parent.join("cgroup.procs").exists()).find_map(|(kind, parent)| make(kind, &parent, bytes).map(|group| (kind, group))) }
+        Self {
+            group: parents
+                .filter(|(_, parent)| parent.join("cgroup.procs").exists())
+                .find_map(|(kind, parent)| make(kind, &parent, bytes).map(|group| (kind, group))),
+        }
     }
 
     /// How the limit is held to, for whoever reads what was measured.
