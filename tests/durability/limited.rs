@@ -83,7 +83,7 @@ fn watch(pids: Vec<u32>) -> (Arc<AtomicBool>, std::thread::JoinHandle<u64>) {
 
 /// How many of the uploads may be of bytes that nobody has yet: each is spooled, lies in the bucket in parts and then whole.
 fn distinct(size: u64) -> usize {
-    let place = rustix::fs::statvfs(&std::env::temp_dir()).unwrap();
+    let place = rustix::fs::statvfs(std::env::temp_dir()).unwrap();
     let free = place.f_bavail * place.f_frsize;
     let spooled = size * (AT_ONCE as u64 + 1) + LEFT_ALONE;
     assert!(free > spooled + 2 * size, "{AT_ONCE} uploads of {} MiB need more room than the {} MiB that are free", size / MIB, free / MIB);
