@@ -67,7 +67,7 @@ impl From<Kind> for RepositoryKind {
 #[expect(dead_code, reason = "documents what is checked by the engine and by the format")]
 pub(super) struct Settings {
     /// Of a proxy: `url` or `preset` (`docker.io`, `ghcr.io`, `quay.io`, `registry.k8s.io`, `gcr.io`, `public.ecr.aws`), `username`, `password`,
-    /// `token`, `token_hosts`, `ca_file`, `proxy`, `mutable_ttl`, `immutable_ttl`, `negative_ttl`,
+    /// `token`, `token_hosts`, `ca_file`, `proxy`, `mutable_ttl`, `immutable_ttl`, `negative_ttl`, `frozen`,
     /// `allow_private` and more. Secrets are answered as `(set)`, and kept when that is sent back.
     upstream: Option<Map<String, Value>>,
     /// Of a group: its members in order, each `system/repository` or an object with `repository` and name rules.

@@ -1,6 +1,7 @@
 //! `admin key`: the keys with which repositories sign.
 
 use clap::{Args, Subcommand};
+use entrepot_kit::armor::armored;
 use entrepot_kit::{Address, KeyKind, PublicKey};
 
 use super::Failure;
@@ -84,7 +85,7 @@ pub(super) async fn run(command: Command, config: &Config) -> Result<String, Fai
             let key = key.ok_or_else(|| Failure::Other(format!("{} has no key of that kind yet", of.repository)))?;
             match kind {
                 KeyKind::Rsa => Ok(key.pem().trim_end().to_owned()),
-                KeyKind::OpenPgp => Err(Failure::Other(String::from("an OpenPGP key is given as text at repodata/repomd.xml.key of the repository"))),
+                KeyKind::OpenPgp => Ok(armored("PUBLIC KEY BLOCK", &key.bytes).trim_end().to_owned()),
             }
         }
         Command::Rotate { of, overlap_days } => {

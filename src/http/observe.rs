@@ -41,9 +41,15 @@ const GONE: u16 = 499;
 /// What begins the addresses of pages. Some of them end in what only one client may know.
 const PAGES: &str = "/-/";
 
-/// What a handler says of its request, for the log and the figures.
+/// What is known of a request, and what its handler says of it, for the log and the figures.
 #[derive(Default)]
 pub(crate) struct Told {
+    /// Its method.
+    method: Method,
+    /// Its address.
+    uri: Uri,
+    /// Where it came from.
+    remote: Option<IpAddr>,
     /// Who asks.
     pub(crate) principal: String,
     /// Stands for the path where the path itself holds a secret.
@@ -88,13 +94,14 @@ pub(crate) async fn around(mut request: ServiceRequest, next: Next<impl MessageB
         return Ok(request.into_response(response));
     }
     let client = Client::read(request.request(), &server);
-    let mut line = Line::new(request.request().head(), &server, began, client.facts.remote, client.request_id.clone(), Rc::default());
+    let told = Told { method: request.method().clone(), uri: request.uri().clone(), remote: client.facts.remote, ..Told::default() };
+    let mut line = Line::new(&server, began, client.request_id.clone(), Rc::new(RefCell::new(told)));
     {
         let mut extensions = request.extensions_mut();
         extensions.insert(client);
         extensions.insert(Rc::clone(&line.told));
     }
-    count_payload(&mut request, &line.received);
+    line.received = count_payload(&mut request);
     let response = match next.call(request).await {
         Ok(response) => response,
         Err(error) => {
@@ -106,7 +113,7 @@ pub(crate) async fn around(mut request: ServiceRequest, next: Next<impl MessageB
         }
     };
     let response = match asked {
-        Asked::First(question) => recent::keep(question, &line.told, line.remote, response),
+        Asked::First(question) => recent::keep(question, &line.told, response),
         Asked::Before(_) | Asked::Other => response.map_into_boxed_body(),
     };
     let (request, mut response) = response.into_parts();
@@ -136,7 +143,7 @@ pub(crate) fn repeat(request: &Request, server: &Server) -> Option<Response<Obse
 
 /// What was just answered, for who asks now.
 fn again(given: &Given, request: &RequestHead, server: &Server, began: Instant, outlet: Option<&Rc<Outlet>>) -> HttpResponse<Observed> {
-    let line = Line::new(request, server, began, given.remote, request_id(&request.headers), Rc::clone(&given.told));
+    let line = Line::new(server, began, request_id(&request.headers), Rc::clone(&given.told));
     let (response, part) = given.give(&server.engine);
     finish(line, response, part.zip(outlet), None)
 }
@@ -156,34 +163,33 @@ fn finish(mut line: Line, mut response: HttpResponse<BoxBody>, part: Option<(Fil
     })
 }
 
-/// Counts a body on its way in.
-fn count_payload(request: &mut ServiceRequest, received: &Rc<Cell<u64>>) {
+/// Counts a body on its way in, if there can be one.
+fn count_payload(request: &mut ServiceRequest) -> Option<Rc<Cell<u64>>> {
     if request.method().is_safe() {
-        return;
+        return None;
     }
     let payload = request.take_payload();
     if matches!(payload, Payload::None) {
-        return;
+        return None;
     }
-    let received = Rc::clone(received);
+    let received: Rc<Cell<u64>> = Rc::default();
+    let count = Rc::clone(&received);
     let counted = payload.inspect(move |chunk| {
         if let Ok(bytes) = chunk {
-            received.set(received.get() + bytes.len() as u64);
+            count.set(count.get() + bytes.len() as u64);
         }
     });
     request.set_payload(Payload::Stream { payload: Box::pin(counted) });
+    Some(received)
 }
 
 /// What is known of a request. When it goes, the request has ended.
 struct Line {
     metrics: Arc<Metrics>,
     began: Instant,
-    method: Method,
-    uri: Uri,
-    remote: Option<IpAddr>,
     request_id: HeaderValue,
     told: Rc<RefCell<Told>>,
-    received: Rc<Cell<u64>>,
+    received: Option<Rc<Cell<u64>>>,
     sent: u64,
     status: u16,
     /// When the head of the answer was ready.
@@ -193,22 +199,9 @@ struct Line {
 }
 
 impl Line {
-    fn new(request: &RequestHead, server: &Server, began: Instant, remote: Option<IpAddr>, request_id: HeaderValue, told: Rc<RefCell<Told>>) -> Self {
+    fn new(server: &Server, began: Instant, request_id: HeaderValue, told: Rc<RefCell<Told>>) -> Self {
         server.engine.metrics.running.inc();
-        Self {
-            metrics: Arc::clone(&server.engine.metrics),
-            began,
-            method: request.method.clone(),
-            uri: request.uri.clone(),
-            remote,
-            request_id,
-            told,
-            received: Rc::default(),
-            sent: 0,
-            status: GONE,
-            answered: None,
-            whole: false,
-        }
+        Self { metrics: Arc::clone(&server.engine.metrics), began, request_id, told, received: None, sent: 0, status: GONE, answered: None, whole: false }
     }
 
     /// Writes the request's id into its answer.
@@ -226,12 +219,16 @@ impl Line {
 
     /// The body as the kernel sends it, where it is part of a file and the connection is one for that. Its length is then said by a header.
     fn sending(&self, response: &mut HttpResponse<BoxBody>, part: FilePart, outlet: &Rc<Outlet>) -> Option<Sending> {
-        let answers = self.method == Method::GET && matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        let answers = self.told.borrow().method == Method::GET && matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT);
         if !answers || part.length() < sending::SMALLEST {
             return None;
         }
         response.headers_mut().insert(header::CONTENT_LENGTH, part.length().into());
         Some(Sending::new(part, Rc::clone(outlet)))
+    }
+
+    fn received(&self) -> u64 {
+        self.received.as_ref().map_or(0, |received| received.get())
     }
 
     fn write(&self) {
@@ -247,20 +244,20 @@ impl Line {
         }
         let path = match &told.template {
             Some(template) => Cow::Borrowed(&**template),
-            None if self.uri.path().starts_with(PAGES) => Cow::Borrowed(PAGES),
-            None => without_tokens(self.uri.path()),
+            None if told.uri.path().starts_with(PAGES) => Cow::Borrowed(PAGES),
+            None => without_tokens(told.uri.path()),
         };
         let request = log::Request {
             request_id: self.request_id.to_str().unwrap_or_default(),
-            method: self.method.as_str(),
+            method: told.method.as_str(),
             path: &path,
             route: told.route,
             status: self.status,
             bytes: self.sent,
-            received: self.received.get(),
+            received: self.received(),
             milliseconds: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             principal: &told.principal,
-            remote: self.remote,
+            remote: told.remote,
             source: told.source.map(Source::name),
             whole: self.whole,
         };
@@ -272,7 +269,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         let about = self.told.borrow().about;
         self.metrics.running.dec();
-        self.metrics.received(about, self.received.get());
+        self.metrics.received(about, self.received());
         self.metrics.answered(about, self.status, self.answered.unwrap_or_else(|| self.began.elapsed()));
         self.write();
     }
@@ -302,7 +299,7 @@ impl Observed {
             BodySize::Stream => None,
         };
         // Bodies that nobody will ask for.
-        let empty = length == Some(0) || line.method == Method::HEAD || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
+        let empty = length == Some(0) || line.told.borrow().method == Method::HEAD || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
         if empty {
             line.whole = true;
             return Self { body, rest: Bytes::new(), sending: None, line: None, length };

@@ -30,9 +30,9 @@ const WINDOW: i64 = 1000;
 /// Most answers of one thread.
 const MOST: usize = 1024;
 /// Most bytes of their questions and bodies. Most bodies are those of other caches and take no memory of their own.
-const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES: usize = 16 << 20;
 /// Largest body.
-const LARGEST: usize = 1 << 20;
+const LARGEST: usize = 8 << 20;
 /// Most bodies that are files, each of which is an open one.
 const MOST_FILES: usize = 16;
 /// Most headers of a question.
@@ -124,8 +124,6 @@ pub(crate) struct Given {
     again: Again,
     /// What the log says of it.
     pub(crate) told: Rc<RefCell<Told>>,
-    /// Who got it.
-    pub(crate) remote: Option<IpAddr>,
 }
 
 impl Given {
@@ -254,12 +252,7 @@ fn write(request: &RequestHead, question: &mut Vec<u8>) -> bool {
 }
 
 /// Keeps an answer to a question, if it is one that can be given again.
-pub(crate) fn keep(
-    question: Question,
-    told: &Rc<RefCell<Told>>,
-    remote: Option<IpAddr>,
-    response: ServiceResponse<impl MessageBody + 'static>,
-) -> ServiceResponse<BoxBody> {
+pub(crate) fn keep(question: Question, told: &Rc<RefCell<Told>>, response: ServiceResponse<impl MessageBody + 'static>) -> ServiceResponse<BoxBody> {
     let again = told.borrow_mut().again.take();
     let kept = matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
     let Some(again) = again.filter(|_| kept) else { return response.map_into_boxed_body() };
@@ -272,7 +265,7 @@ pub(crate) fn keep(
     };
     let length = body.as_ref().map_or(0, Bytes::len);
     if length <= LARGEST {
-        let given = Given { status: response.status(), headers: response.headers().clone(), body: body.clone(), again, told: Rc::clone(told), remote };
+        let given = Given { status: response.status(), headers: response.headers().clone(), body: body.clone(), again, told: Rc::clone(told) };
         RECENT.with_borrow_mut(|recent| {
             let bytes = recent.bytes + question.0.len() + length;
             if recent.answers.len() < MOST && bytes <= MOST_BYTES {

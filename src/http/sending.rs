@@ -18,7 +18,7 @@ use crate::http::socket::Outlet;
 /// Bytes that are sent before anything else gets its turn.
 const WINDOW: u64 = 1 << 20;
 /// The last bytes, sent apart: whoever has them must find all else done.
-const LAST: u64 = 64 << 10;
+const LAST: u64 = 256 << 10;
 /// Bodies below this are as cheap from memory.
 pub(crate) const SMALLEST: u64 = 16 << 10;
 /// Bytes between those that are looked at. The kernel takes files into memory and drops them in runs of pages.

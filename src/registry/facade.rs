@@ -319,6 +319,31 @@ impl Facade for Session {
         Ok(members.into_iter().map(|member| self.beside(member, self.view.moment) as Arc<dyn Facade>).collect())
     }
 
+    async fn note(&self, name: &str, text: &str) -> Result<()> {
+        match self.view.moment {
+            None => self.engine.note(self.repo(), name, text, self.now()).await,
+            Some(_) => Ok(()),
+        }
+    }
+
+    async fn noted(&self, name: &str) -> Result<Option<(String, Timestamp)>> {
+        match self.view.moment {
+            None => self.engine.noted(self.repo(), name).await,
+            Some(_) => Ok(None),
+        }
+    }
+
+    async fn entry_from(&self, path: &str, url: &str) -> Result<Option<File>> {
+        if path.starts_with('/') || self.kind() != Kind::Proxy {
+            return Ok(None);
+        }
+        let file = self.reader.proxy_entry_from(self.repo(), path, Some(url)).await?;
+        if let Some(file) = &file {
+            self.reader.note(file.source);
+        }
+        Ok(file)
+    }
+
     async fn located(&self, path: &str, from: &str, located: Located) -> Result<Option<File>> {
         self.reader.located_entry(self.repo(), path, from, located).await
     }

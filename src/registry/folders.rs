@@ -23,12 +23,13 @@ impl Reader {
     pub(crate) async fn folder(&self, repo: &Arc<Repo>, folder: &str) -> Result<Option<FolderState>> {
         check_hosted(repo)?;
         self.note(entrepot_kit::Source::Hosted);
-        let at = self.engine.revision(repo, self.moment).await?;
-        let key = ((repo.id(), at.unwrap_or_else(|| repo.head())), folder.to_owned());
+        // What is committed and not yet known as the newest cannot be read as of its revision: it is not looked at.
+        let at = self.engine.revision(repo, self.moment).await?.unwrap_or_else(|| repo.head());
+        let key = ((repo.id(), at), folder.to_owned());
         if let Some(state) = self.engine.cache.folders.get(&key) {
             return Ok(state);
         }
-        let state = self.engine.catalog.folder(repo.id(), folder, repo.row.horizon, at).await?;
+        let state = self.engine.catalog.folder(repo.id(), folder, repo.row.horizon, Some(at)).await?;
         self.engine.cache.folders.insert(key, state);
         Ok(state)
     }

@@ -34,6 +34,7 @@ mod mirrors;
 mod mount;
 mod names;
 pub mod news;
+mod notes;
 pub mod patterns;
 mod permission;
 pub(crate) mod prefetch;

@@ -14,6 +14,7 @@ use crate::registry::patterns::Patterns;
 use crate::registry::purge::Purge;
 use crate::registry::quota::quota;
 use crate::registry::rules::Rules;
+use crate::registry::view::Moment;
 use crate::store::model::{RepositoryRow, SystemRow};
 use crate::upstream::{Trust, Upstream, UpstreamSettings};
 
@@ -129,6 +130,11 @@ impl Repo {
     /// 500 for a repository that is none.
     pub fn upstream(&self) -> Result<&Arc<Upstream>> {
         self.upstream.as_ref().ok_or_else(|| Error::internal(format!("{} has no upstream", self.address())))
+    }
+
+    /// The moment as of which a proxy stays, where it does.
+    pub(crate) fn frozen(&self) -> Option<Moment> {
+        self.upstream.as_ref().and_then(|upstream| upstream.settings().frozen_at()).map(Moment::Time)
     }
 }
 

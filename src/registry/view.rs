@@ -34,7 +34,7 @@ pub fn parse_address(system: &str, repository: &str) -> Result<(Address, Option<
 impl Engine {
     /// The revision at which a view reads a hosted or proxy repository; `None`: the newest.
     pub(crate) async fn revision(&self, repo: &Repo, moment: Option<Moment>) -> Result<Option<u64>> {
-        let at = self.revision_of(repo, moment).await?;
+        let at = self.revision_of(repo, moment.or_else(|| repo.frozen())).await?;
         match at {
             Some(at) if at < repo.row.horizon => {
                 let horizon = repo.row.horizon;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use entrepot_kit::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 use url::Url;
@@ -44,6 +45,10 @@ pub struct UpstreamSettings {
     pub immutable_ttl: u64,
     /// Seconds for which "there is no such thing" is remembered.
     pub negative_ttl: u64,
+    /// The moment as of which what may change stays, as addresses of views write it: `20261101` (that day's end) or `20261101t120000z`.
+    /// What was not fetched by then is not there.
+    #[serde(deserialize_with = "filled")]
+    pub frozen: Option<String>,
     /// Seconds past its time for which an index is still served while the upstream cannot be reached.
     pub stale_for: u64,
     /// Whether redirects and links may lead into private networks.
@@ -73,6 +78,7 @@ impl Default for UpstreamSettings {
             mutable_ttl: 300,
             immutable_ttl: 0,
             negative_ttl: 30,
+            frozen: None,
             stale_for: 7 * 24 * 3600,
             allow_private: false,
             max_size: 20 << 30,
@@ -112,6 +118,9 @@ impl UpstreamSettings {
         if self.token.as_ref().is_some_and(|token| !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic())) {
             wrong.push("upstream.token holds a space or an unprintable character: was it copied whole, without \"Bearer\"?".to_owned());
         }
+        if let Some(when) = self.frozen.as_deref().filter(|_| self.frozen_at().is_none()) {
+            wrong.push(format!("upstream.frozen = {when:?} names no moment: use 20261101 (the end of that day) or 20261101t120000z (UTC)"));
+        }
         if let Err(message) = self.proxy_url() {
             wrong.push(message);
         }
@@ -126,6 +135,12 @@ impl UpstreamSettings {
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// The moment as of which what may change stays.
+    #[must_use]
+    pub fn frozen_at(&self) -> Option<Timestamp> {
+        self.frozen.as_deref().and_then(Timestamp::parse_compact)
     }
 
     fn known(&self) -> Option<&'static Preset> {

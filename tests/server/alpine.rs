@@ -25,9 +25,13 @@ const MAIN: &str = "v3.20/main";
 /// A server with a public repository, and `bob`, who may publish to it.
 async fn house() -> House {
     let house = House::start().await;
+    set_up(&house).await;
+    house
+}
+
+async fn set_up(house: &House) {
     house.repository("alpha/alpine", "alpine", Kind::Hosted, true, json!({})).await;
     house.user("bob", &[("system", "alpha"), ("role", "publisher")]).await;
-    house
 }
 
 async fn get(house: &House, path: &str) -> Reply {

@@ -135,6 +135,12 @@ impl House {
         }
     }
 
+    /// A figure of `/metrics`, of the first engine where there are several.
+    pub(crate) async fn figure(&self, name: &str) -> u64 {
+        let metrics = self.call(Call::get("/metrics")).await.text();
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()).expect("the figure")
+    }
+
     /// How many engines may each do for themselves what one engine does once.
     pub(crate) fn engines(&self) -> usize {
         self.running.len()

@@ -11,9 +11,7 @@ use crate::raw::Call;
 
 /// Answers of the whole server that were given again.
 async fn repeated(house: &House) -> u64 {
-    let metrics = house.call(Call::get("/metrics")).await.text();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("entrepot_http_repeated_answers_total ")).expect("the figure");
-    line.parse().expect("a number")
+    house.figure("entrepot_http_repeated_answers_total").await
 }
 
 /// One machine with a file in a hosted repository, which a group joins. Only readers tagged so may read.

@@ -31,9 +31,13 @@ async fn house() -> House {
 
 async fn house_with(settings: Value) -> House {
     let house = House::start().await;
+    set_up(&house, settings).await;
+    house
+}
+
+async fn set_up(house: &House, settings: Value) {
     house.repository("alpha/rpm", "rpm", Kind::Hosted, true, settings).await;
     house.user("bob", &[("system", "alpha"), ("role", "publisher")]).await;
-    house
 }
 
 async fn get(house: &House, path: &str) -> Reply {

@@ -247,6 +247,18 @@ pub trait Facade: Send + Sync {
     async fn members(&self, _package: Option<&str>) -> Result<Vec<Arc<dyn Facade>>> {
         Err(Error::not_implemented("members cannot be asked here"))
     }
+    /// Notes a text under a name, for a few seconds, on all replicas. A view of the past notes nothing.
+    async fn note(&self, _name: &str, _text: &str) -> Result<()> {
+        Ok(())
+    }
+    /// What was noted last under a name, and when.
+    async fn noted(&self, _name: &str) -> Result<Option<(String, Timestamp)>> {
+        Ok(None)
+    }
+    /// A file of a proxy: kept, or asked for at this URL in place of that of its path, as one of several mirrors has it.
+    async fn entry_from(&self, _path: &str, _url: &str) -> Result<Option<File>> {
+        Err(Error::not_implemented("nothing is fetched here"))
+    }
     /// A file of a proxy, kept, or fetched from where the format found that it is. A relative address begins where the document at `from` is.
     async fn located(&self, _path: &str, _from: &str, _located: Located) -> Result<Option<File>> {
         Err(Error::not_implemented("nothing is fetched here"))
@@ -479,6 +491,30 @@ impl Repository<Read> {
     pub async fn members(&self, package: Option<&str>) -> Result<Vec<Self>> {
         let members = self.facade.members(package).await?;
         Ok(members.into_iter().map(|facade| Self { facade, granted: PhantomData }).collect())
+    }
+
+    /// Notes a text under a name, on all replicas, for what is about to be asked next. It may be lost, and a view of the past notes nothing.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn note(&self, name: &str, text: &str) -> Result<()> {
+        self.facade.note(name, text).await
+    }
+
+    /// What was noted last under a name, and when.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn noted(&self, name: &str) -> Result<Option<(String, Timestamp)>> {
+        self.facade.noted(name).await
+    }
+
+    /// A file of a proxy: kept, or asked for at this URL in place of that of its path, as one of several mirrors has it.
+    ///
+    /// # Errors
+    /// Those of [`Self::entry`].
+    pub async fn entry_from(&self, path: &str, url: &str) -> Result<Option<File>> {
+        self.facade.entry_from(path, url).await
     }
 
     /// A file of a proxy that never changes: kept, or fetched once from where a document says that it is. A relative address begins where the

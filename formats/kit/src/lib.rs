@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod archive;
+pub mod armor;
 pub mod body;
 pub mod change;
 pub mod conformance;

@@ -88,7 +88,7 @@ proptest! {
         }
         let _ = Name::parse(&text);
         let mut plain = Vec::new();
-        for magic in [&[0x1f, 0x8b][..], &[0x28, 0xb5, 0x2f, 0xfd], &[]] {
+        for magic in [&[0x1f, 0x8b][..], &[0x28, 0xb5, 0x2f, 0xfd], &[0xfd, b'7', b'z', b'X', b'Z', 0], b"BZh9", &[]] {
             if let Ok(mut open) = read::open(std::io::Cursor::new([magic, &bytes].concat())) {
                 drop(open.by_ref().take(1 << 20).read_to_end(&mut plain));
             }

@@ -14,6 +14,7 @@ use entrepot_kit::{BaseUrl, CheckedDocument, Error, Format, Fragment, Result, Ro
 mod fuzz;
 mod handler;
 mod header;
+mod mirrors;
 pub mod package;
 pub mod place;
 pub mod repodata;
@@ -41,7 +42,7 @@ impl Format for Rpm {
     }
 
     fn fragments(&self, _package: &str, _version: &str, document: &str) -> Result<Vec<Fragment>> {
-        Ok(xml::fragments(&package::Package::parse(document)?))
+        Ok(vec![xml::fragment(&package::Package::parse(document)?)])
     }
 
     fn package_of(&self, path: &str) -> Option<String> {

@@ -70,6 +70,8 @@ pub fn file(header: &[u8], payload: &[u8]) -> Vec<u8> {
     signature.resize(signature.len().next_multiple_of(8), 0);
     let mut lead = vec![0; 96];
     lead.splice(..6, [0xed, 0xab, 0xee, 0xdb, 3, 0]);
+    // That the signature is a header.
+    lead.splice(78..80, [0, 5]);
     [lead.as_slice(), &signature, header, payload].concat()
 }
 

@@ -11,8 +11,14 @@ pub(crate) fn is_package(path: &str) -> bool {
     path.ends_with(place::ENDING) || path.ends_with(".drpm")
 }
 
+/// The folder in which lists of mirrors are kept, one for each day.
+pub(crate) const MIRRORS: &str = ".mirrors/";
+
 /// What a path is.
 pub(crate) fn classify(path: &str) -> UpstreamPath {
+    if path.starts_with(MIRRORS) {
+        return UpstreamPath::Own;
+    }
     match repodata::split(path) {
         Some((_, repodata::REPOMD)) => {
             UpstreamPath::Document(UpstreamDocument { accept: "*/*", limit: LARGEST_REPOMD, immutable: false, named_by: None, pages: 1 })

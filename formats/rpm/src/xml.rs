@@ -1,5 +1,6 @@
 //! The pieces of metadata that a package contributes, as text: one for each of the three documents. The byte [`HREF`] stands where the address
-//! of the package belongs, which depends on the folder that the metadata is of.
+//! of the package belongs, which depends on the folder that the metadata is of. They are stored as one fragment, so that all three documents are made of
+//! one walk over the packages.
 
 use std::fmt::Write as _;
 
@@ -10,6 +11,10 @@ use crate::repodata::Kind;
 
 /// Stands for the address of the package. It cannot occur in XML.
 pub(crate) const HREF: u8 = 0x01;
+/// The kind of the fragments.
+pub(crate) const FRAGMENT: &str = "metadata";
+/// Separates the pieces in a fragment. It cannot occur in XML either.
+const NEXT: u8 = 0x02;
 
 /// Writes a text between tags.
 fn text(out: &mut String, text: &str) {
@@ -170,9 +175,38 @@ pub fn other(package: &Package) -> String {
     out
 }
 
-/// The pieces that a package contributes.
+/// The pieces that a package contributes, in the order of [`Kind::ALL`].
 #[must_use]
-pub(crate) fn fragments(package: &Package) -> Vec<Fragment> {
-    let piece = |kind: Kind, text: String| Fragment { kind: kind.name(), bytes: text.into() };
-    vec![piece(Kind::Primary, primary(package)), piece(Kind::Filelists, filelists(package)), piece(Kind::Other, other(package))]
+pub(crate) fn fragment(package: &Package) -> Fragment {
+    let mut bytes = primary(package).into_bytes();
+    for piece in [filelists(package), other(package)] {
+        bytes.push(NEXT);
+        bytes.extend_from_slice(piece.as_bytes());
+    }
+    Fragment { kind: FRAGMENT, bytes: bytes.into() }
+}
+
+/// The piece of a fragment that belongs into a document.
+pub(crate) fn piece(fragment: &[u8], kind: Kind) -> &[u8] {
+    let place = Kind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
+    let ends: Vec<usize> = memchr::memchr_iter(NEXT, fragment).collect();
+    let begin = place.checked_sub(1).and_then(|before| ends.get(before)).map_or(0, |end| end + 1);
+    fragment.get(begin..ends.get(place).copied().unwrap_or(fragment.len())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{filelists, fragment, other, piece, primary};
+    use crate::package::Package;
+    use crate::repodata::Kind;
+
+    #[test]
+    fn pieces_are_found_in_a_fragment() {
+        let package = Package { name: String::from("tool"), sha256: String::from("0a"), ..Package::default() };
+        let all = fragment(&package).bytes;
+        for (kind, text) in [(Kind::Primary, primary(&package)), (Kind::Filelists, filelists(&package)), (Kind::Other, other(&package))] {
+            assert_eq!(std::str::from_utf8(piece(&all, kind)), Ok(text.as_str()), "{kind:?}");
+        }
+        assert_eq!(piece(b"", Kind::Other), b"");
+    }
 }

@@ -163,6 +163,26 @@ mod tests {
         );
     }
 
+    /// Neither the catalog's file nor its log, and so no archive of them, has what is private of a key.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_private_is_nowhere_in_the_clear() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let catalog = catalog(&folder).await;
+        let keys = replica(&catalog);
+        for kind in KeyKind::ALL {
+            keys.of_repository(1, kind, Timestamp(1)).await.expect("a key");
+            for row in catalog.keys(&format!("{}/1", kind.name())).await.expect("rows") {
+                let secret = keys.master.open(&row.purpose, &row.sealed).expect("the private part");
+                let files = std::fs::read_dir(folder.path()).expect("files").map(|file| std::fs::read(file.expect("a file").path()).expect("bytes"));
+                let stored = files.collect::<Vec<_>>().concat();
+                let has = |part: &[u8]| memchr::memmem::find(&stored, part).is_some();
+                assert!(has(&row.public[..200]), "the public part is there");
+                let half = secret.len() / 2;
+                assert!(!has(&secret[half..half + 32]), "{kind:?}");
+            }
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_rotated_key_signs_beside_the_new_one_for_a_while_and_stays_known() {
         let folder = tempfile::tempdir().expect("a folder");

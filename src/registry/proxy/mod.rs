@@ -89,6 +89,11 @@ impl Reader {
     }
 
     pub(crate) async fn proxy_entry(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {
+        self.proxy_entry_from(repo, path, None).await
+    }
+
+    /// A file of a proxy, which is asked for at this URL where that differs from what its path says.
+    pub(crate) async fn proxy_entry_from(&self, repo: &Arc<Repo>, path: &str, url: Option<&str>) -> Result<Option<File>> {
         let asked = repo.format.package_of(path);
         let (path, package) = repo.full_path(path);
         let name = package.as_deref().unwrap_or(&path);
@@ -123,6 +128,10 @@ impl Reader {
                 let Some(located) = located else { return Ok(None) };
                 return self.located(repo, &path, package, &index.entry.path, located).await;
             }
+        };
+        let job = match url {
+            Some(url) => Job { target: url.to_owned(), ..job },
+            None => job,
         };
         let changes = job.changes();
         let answer = if changes { self.changing(repo, job).await? } else { self.unchanging(repo, job).await? };
@@ -163,8 +172,8 @@ impl Reader {
             let answer = if is_first { self.unchanging(repo, job).await? } else { Answer::Filling(self.engine.start(repo, job, None, None)) };
             match (self.engine.answer(answer, path, false).await, otherwise) {
                 (Ok(None), Some(next)) => (located, is_first) = (*next, false),
-                // Some hosts say so of what they do not have.
-                (Err(error), Some(next)) if error.status() == StatusCode::BAD_GATEWAY => {
+                // Some hosts say so of what they do not have, and some cannot be reached.
+                (Err(error), Some(next)) if matches!(error.status(), StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE) => {
                     (located, is_first) = (*next, false);
                     failed.get_or_insert(error);
                 }
@@ -197,7 +206,7 @@ impl Reader {
 
     /// Something that may change: kept while it is fresh, else asked for again.
     async fn changing(&self, repo: &Arc<Repo>, job: Job) -> Result<Answer> {
-        if self.moment.is_some() {
+        if self.moment.is_some() || repo.frozen().is_some() {
             let at = self.engine.revision(repo, self.moment).await?;
             let stored = self.engine.stored(repo, &job.path, at).await?;
             return Ok(stored.map_or(Answer::Missing, |stored| Answer::Kept(stored, Source::Cache)));
@@ -216,6 +225,8 @@ impl Reader {
             if self.now.0.saturating_sub(state.checked.0) < i64::try_from(lifetime).unwrap_or(i64::MAX).saturating_mul(1000) {
                 match (found, &kept) {
                     (true, Some(stored)) => return Ok(Answer::Kept(Arc::clone(stored), Source::Cache)),
+                    // Of one mirror: another may have it.
+                    (false, _) if job.target.contains("://") => {}
                     (false, _) => return Ok(Answer::Missing),
                     (true, None) => {}
                 }

@@ -58,6 +58,6 @@ fn rpm_page_shows_settings_that_are_taken() {
             config.push('\n');
         }
     }
-    assert_eq!(config.matches("[[repository]]").count(), 3, "{config}");
+    assert_eq!(config.matches("[[repository]]").count(), 4, "{config}");
     TestServer::builder().config(config).start();
 }

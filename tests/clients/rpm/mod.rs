@@ -4,6 +4,7 @@
 mod compare;
 mod docs;
 mod install;
+mod keys;
 mod many;
 mod zypper;
 

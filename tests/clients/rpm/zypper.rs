@@ -5,7 +5,7 @@ use crate::support::TestServer;
 use crate::support::process::{self, Output};
 
 impl Machine {
-    fn zypper(&self, arguments: &[&str]) -> Output {
+    pub(super) fn zypper(&self, arguments: &[&str]) -> Output {
         let mut command = self.home.command("zypper", self.home.path());
         command.arg("--root").arg(self.home.path().join("root")).args(["--non-interactive", "--gpg-auto-import-keys"]).args(arguments);
         process::run(command, super::PATIENCE)

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use http::StatusCode;
 
 use super::{HERE, MAIN, built, delete, get, house, index_of, packages_of, publish};
+use crate::house::House;
 use crate::raw::Call;
 use crate::support::alpine::{listed, read};
 
@@ -49,4 +50,19 @@ async fn alpine_many_publishes_at_once_are_one_right_index() {
     assert!(reads.iter().all(|reply| reply.body == reads[0].body));
     assert_eq!(listed(&index_of(&house, HERE, "x86_64").await).into_iter().collect::<BTreeSet<_>>(), wanted);
     assert_eq!(house.head("alpha/alpine"), PUBLISHES as u64, "each is one revision, and the index is none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alpine_a_burst_of_publishes_is_one_build_of_the_index() {
+    let house = House::alone_with(|_| {}).await;
+    super::set_up(&house).await;
+    join_all((0..50).map(|number| {
+        let house = &house;
+        async move { publish(house, &built(&format!("burst{number}"), "1-r0")).await }
+    }))
+    .await;
+    assert_eq!(house.figure("entrepot_document_cache_misses_total").await, 0, "nobody asked");
+    let reads = join_all((0..16).map(|_| get(&house, INDEX))).await;
+    assert!(reads.iter().all(|reply| reply.status == StatusCode::OK && reply.body == reads[0].body));
+    assert_eq!(house.figure("entrepot_document_cache_misses_total").await, 1);
 }

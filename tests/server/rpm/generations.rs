@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use http::StatusCode;
+use serde_json::json;
 
 use super::{HERE, addresses, delete, document, file_name, get, house, listed_in, publish, repomd};
+use crate::house::House;
 use crate::raw::Call;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +18,7 @@ async fn rpm_a_reader_of_an_old_state_gets_all_that_it_names() {
         publish(&house, "", &format!("kept{number}"), "1.0").await;
     }
     let read = repomd(&house, &here).await;
-    for number in 0..50 {
+    for number in 0..100 {
         publish(&house, "", &format!("new{number}"), "1.0").await;
         if number % 10 == 0 {
             assert!(!addresses(&house, &here).await.is_empty(), "others read on");
@@ -25,7 +27,7 @@ async fn rpm_a_reader_of_an_old_state_gets_all_that_it_names() {
     for number in 0..5 {
         assert_eq!(delete(&house, &file_name(&format!("kept{number}"), "1.0")).await.status, StatusCode::NO_CONTENT);
     }
-    for number in 0..45 {
+    for number in 0..95 {
         assert_eq!(delete(&house, &file_name(&format!("new{number}"), "1.0")).await.status, StatusCode::NO_CONTENT);
     }
     // Nothing of it is in memory any more.
@@ -69,21 +71,40 @@ async fn rpm_metadata_of_a_folder_changes_with_the_folder() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rpm_many_publish_at_once_and_the_index_is_right() {
-    const PUBLISHES: usize = 300;
+    const PUBLISHES: usize = 1000;
     let house = house().await;
     let here = format!("{HERE}/");
     let wanted: BTreeSet<String> =
         (0..PUBLISHES).map(|number| format!("el9/{}", file_name(&format!("p{}", number % 100), &format!("{}.0", number / 100)))).collect();
-    let numbers: Vec<usize> = (0..PUBLISHES).collect();
-    for some in numbers.chunks(60) {
-        let publishes = some.iter().map(|number| {
-            let (house, name, version) = (&house, format!("p{}", number % 100), format!("{}.0", number / 100));
-            async move { publish(house, "el9/", &name, &version).await }
-        });
-        // Readers in between see some state, and all of it.
-        let (_, listed) = futures::join!(join_all(publishes), addresses(&house, &here));
-        assert!(listed.iter().all(|href| wanted.contains(href)), "{listed:?}");
-    }
+    let publishes = (0..PUBLISHES).map(|number| {
+        let (house, name, version) = (&house, format!("p{}", number % 100), format!("{}.0", number / 100));
+        async move { publish(house, "el9/", &name, &version).await }
+    });
+    // Readers in between see some state, and all of it.
+    let reader = async {
+        for _ in 0..10 {
+            let listed = addresses(&house, &here).await;
+            assert!(listed.iter().all(|href| wanted.contains(href)), "{listed:?}");
+        }
+    };
+    futures::join!(join_all(publishes), reader);
     assert_eq!(addresses(&house, &here).await.into_iter().collect::<BTreeSet<_>>(), wanted);
     assert_eq!(house.head("alpha/rpm"), PUBLISHES as u64, "each is one revision, and metadata is none");
+}
+
+/// `repomd.xml` and the three documents that it names, whatever was published before and however many ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn rpm_a_burst_of_publishes_is_one_build_of_the_metadata() {
+    let house = House::alone_with(|_| {}).await;
+    super::set_up(&house, json!({})).await;
+    let publish = |number| {
+        let house = &house;
+        async move { publish(house, "", &format!("burst{number}"), "1.0").await }
+    };
+    join_all((0..50).map(publish)).await;
+    assert_eq!(house.figure("entrepot_document_cache_misses_total").await, 0, "nobody asked");
+    let asked = join_all((0..16).map(|_| get(&house, "repodata/repomd.xml"))).await;
+    assert!(asked.iter().all(|reply| reply.body == asked[0].body));
+    assert_eq!(addresses(&house, &format!("{HERE}/")).await.len(), 50);
+    assert_eq!(house.figure("entrepot_document_cache_misses_total").await, 4);
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::proxy::Mirror;
 use super::{HERE, addresses, document, file_name, filled, packages, repomd};
+use crate::house::House;
 use crate::raw::Call;
 use crate::support::gpg::Gpg;
 
@@ -67,4 +68,44 @@ async fn rpm_a_group_passes_on_what_is_said_beside_packages() {
     assert_eq!(document(&house, ALL, &read, "updateinfo").await, updates);
     assert_eq!(addresses(&house, ALL).await, addresses(&house, &format!("{HERE}/os/")).await);
     assert_eq!(house.call(Call::get("/alpha/all/none/repodata/repomd.xml")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rpm_a_group_joins_what_several_members_say_beside_packages() {
+    let mut house = super::house().await;
+    house.repository("alpha/second", "rpm", Kind::Hosted, true, json!({})).await;
+    house.repository("alpha/all", "rpm", Kind::Group, true, json!({ "members": ["alpha/second", "alpha/rpm"] })).await;
+    let put = async |house: &House, member: &str, name: &str, body: String| {
+        let reply = house.call_as("bob", Call::put(format!("/alpha/{member}/os/{name}"), body)).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text());
+    };
+    let group = |id: &str, name: &str| format!("<comps><group><id>{id}</id><name>{name}</name></group></comps>");
+    let module = |name: &str, text: &str| format!("---\ndocument: modulemd\nversion: 2\ndata:\n  name: {name}\n  stream: \"1\"\n  summary: {text}\n...\n");
+    for member in ["rpm", "second"] {
+        let reply = house.call_as("bob", Call::put(format!("/alpha/{member}/os/{}", file_name(member, "1.0")), filled(member, "1.0"))).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text());
+        put(&house, member, "repodata/updateinfo.xml", format!("<updates><update type=\"security\"><id>{member}-1</id></update></updates>")).await;
+        put(&house, member, "repodata/comps.xml", group("tools", member)).await;
+        put(&house, member, "repodata/modules.yaml", module(member, "text")).await;
+    }
+    let read = repomd(&house, ALL).await;
+    let kinds: Vec<&str> = read.data.iter().map(|data| data.kind.as_str()).collect();
+    assert_eq!(kinds, ["primary", "filelists", "other", "group", "group_gz", "updateinfo", "modules"]);
+    let said = async |house: &House, kind: &str| document(house, ALL, &read, kind).await;
+    let updates = said(&house, "updateinfo").await;
+    assert!(updates.contains("<id>second-1</id>") && updates.contains("<id>rpm-1</id>"), "{updates}");
+    let comps = said(&house, "group_gz").await;
+    assert!(comps.contains("<name>second</name>") && !comps.contains("<name>rpm</name>"), "the first member's counts: {comps}");
+    let plain = read.of("group").expect("the plain form");
+    assert_eq!(house.call(Call::get(format!("{ALL}{}", plain.href))).await.text(), comps);
+    let modules = said(&house, "modules").await;
+    assert!(modules.contains("name: rpm") && modules.contains("name: second"), "{modules}");
+    // Who read that gets it, though it is said otherwise meanwhile and nothing of it is in memory.
+    put(&house, "rpm", "repodata/updateinfo.xml", String::from("<updates/>")).await;
+    house.restart().await;
+    assert!(!document(&house, ALL, &repomd(&house, ALL).await, "updateinfo").await.contains("rpm-1"));
+    assert_eq!(said(&house, "updateinfo").await, updates);
+    for wrong in [plain.href.replace("-t", "-t9"), plain.href.replace("comps.xml", "updateinfo.xml"), plain.href.replace(&plain.checksum, &"0".repeat(64))] {
+        assert_eq!(house.call(Call::get(format!("{ALL}{wrong}"))).await.status, StatusCode::NOT_FOUND, "{wrong}");
+    }
 }

@@ -165,3 +165,74 @@ async fn rpm_metadata_under_plain_names_is_pulled_through_too() {
         mirror.is_same(&file_name("tool", version)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rpm_mirrors_of_a_list_are_asked_one_after_the_other() {
+    const MIRRORED: &str = "/alpha/mirrored/os/";
+    let mirror = Mirror::start(json!({})).await;
+    let (house, root) = (&mirror.house, mirror.upstream.url());
+    let list = format!("# mirrors\nhttp://127.0.0.1:9/gone\n{root}/empty\n{root}/pub/\n{root}/second\n");
+    mirror.upstream.answer("/list", Reply::bytes(list));
+    let upstream = json!({ "url": format!("{root}/nowhere"), "allow_private": true, "retries": 0, "mutable_ttl": 0 });
+    house.repository("alpha/mirrored", "rpm", Kind::Proxy, true, json!({ "upstream": upstream, "mirror_list": "../list" })).await;
+    publish(house, "", "tool", "1.0").await;
+    publish(house, "", "late", "1.0").await;
+    let shown = mirror.show(None).await;
+    assert_eq!(repomd(house, MIRRORED).await, shown);
+    assert_eq!(addresses(house, MIRRORED).await.len(), 2);
+    let package = file_name("tool", "1.0");
+    assert_eq!(house.call(Call::get(format!("{MIRRORED}{package}"))).await.body, filled("tool", "1.0"));
+    // What one of them does not have (any more), another may.
+    let late = file_name("late", "1.0");
+    mirror.has(&late, Reply::status(404));
+    mirror.upstream.answer(&format!("/second/os/{late}"), Reply::bytes(filled("late", "1.0")));
+    assert_eq!(house.call(Call::get(format!("{MIRRORED}{late}"))).await.body, filled("late", "1.0"));
+    // One that fails is not waited for while another answers, and the list counts for the day.
+    mirror.has("repodata/repomd.xml", Reply::status(500));
+    publish(house, "", "tool", "2.0").await;
+    for path in ["repodata/repomd.xml", "repodata/repomd.xml.asc"] {
+        mirror.upstream.answer(&format!("/second/os/{path}"), Reply::bytes(get(house, path).await.body));
+    }
+    let next = repomd(house, &format!("{HERE}/")).await;
+    for data in &next.data {
+        mirror.upstream.answer(&format!("/second/os/{}", data.href), Reply::bytes(get(house, &data.href).await.body));
+    }
+    assert_eq!(repomd(house, MIRRORED).await, next);
+    assert_eq!(addresses(house, MIRRORED).await.len(), 3);
+    assert_eq!(mirror.upstream.count("/list"), 1);
+    mirror.upstream.stop().await;
+    assert_eq!(addresses(house, MIRRORED).await.len(), 3, "what is kept stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rpm_a_proxy_can_be_frozen() {
+    let mirror = Mirror::start(json!({ "mutable_ttl": 0 })).await;
+    let house = &mirror.house;
+    publish(house, "", "tool", "1.0").await;
+    let old = mirror.show(None).await;
+    assert_eq!(repomd(house, THERE).await, old);
+    // Moments have seconds: the next state must not be of the same one.
+    let now = || house.engine().now().0.div_euclid(1000);
+    let then = now() + 1;
+    while now() <= then {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    publish(house, "", "tool", "2.0").await;
+    mirror.show(None).await;
+    assert_eq!(addresses(house, THERE).await.len(), 2);
+    let row = house.engine().repo(&entrepot_kit::Address::parse("alpha/mirror").expect("an address")).expect("the mirror").row.clone();
+    let mut settings = row.settings.clone();
+    let moment = entrepot_kit::Timestamp(then * 1000).rfc3339().replace(['-', ':'], "").to_lowercase();
+    settings["upstream"]["frozen"] = json!(format!("{}z", &moment[..15]));
+    house.engine().catalog.update_repository(row.id, row.tags.clone(), settings, false).await.expect("changed");
+    house.engine().reload().await.expect("reloaded");
+    assert_eq!(repomd(house, THERE).await, old);
+    assert_eq!(addresses(house, THERE).await, [file_name("tool", "1.0")]);
+    // A package that was not fetched before is, and once.
+    let package = file_name("tool", "1.0");
+    for _ in 0..2 {
+        mirror.is_same(&package).await;
+    }
+    assert_eq!(mirror.count(&package), 1);
+    assert_eq!(mirror.get(&file_name("tool", "2.0")).await.status, StatusCode::NOT_FOUND, "metadata does not name it");
+}

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::repodata::{self, Data};
 
 /// Most bytes of one, plain and compressed.
-const LARGEST: usize = 64 << 20;
+pub(super) const LARGEST: usize = 64 << 20;
 /// Deepest elements.
 const DEEPEST: usize = 64;
 /// Old ones that stay, and how long they stay in any case, in milliseconds: clients may be about to fetch them.
@@ -24,17 +24,26 @@ const KEPT: usize = 10;
 const KEPT_FOR: i64 = 7 * 24 * 3600 * 1000;
 
 /// A kind of them.
-struct Extra {
+pub(super) struct Extra {
     /// The name under which it is uploaded.
-    name: &'static str,
+    pub(super) name: &'static str,
     /// What its root is; none for YAML.
-    root: Option<&'static str>,
+    pub(super) root: Option<&'static str>,
     /// Its type in `repomd.xml`, and that of its compressed form where it has both.
-    kinds: (&'static str, Option<&'static str>),
-    media_type: &'static str,
+    pub(super) kinds: (&'static str, Option<&'static str>),
+    /// Its media type, plain.
+    pub(super) media_type: &'static str,
 }
 
-const EXTRAS: [Extra; 3] = [
+impl Extra {
+    /// Its types in `repomd.xml`.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = &'static str> + use<> {
+        std::iter::once(self.kinds.0).chain(self.kinds.1)
+    }
+}
+
+/// All kinds.
+pub(super) static EXTRAS: [Extra; 3] = [
     Extra { name: "comps.xml", root: Some("comps"), kinds: ("group", Some("group_gz")), media_type: "application/xml" },
     Extra { name: "updateinfo.xml", root: Some("updates"), kinds: ("updateinfo", None), media_type: "application/xml" },
     Extra { name: "modules.yaml", root: None, kinds: ("modules", None), media_type: "application/yaml" },
@@ -52,7 +61,7 @@ fn extra(name: &str) -> Option<&'static Extra> {
 
 /// The types of these documents in `repomd.xml`.
 pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
-    EXTRAS.iter().flat_map(|extra| std::iter::once(extra.kinds.0).chain(extra.kinds.1))
+    EXTRAS.iter().flat_map(Extra::kinds)
 }
 
 /// Takes one in.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use entrepot_kit::{Document, Error, Kind, Moment, Pieces, Read, Repository, Result, Timestamp, blocking};
+use entrepot_kit::{Document, Error, Kind, Moment, Piece, Pieces, Read, Repository, Result, Timestamp, blocking};
+use futures::future::{try_join, try_join_all};
 
-use super::{extras, group};
-use crate::place;
+use super::{beside, extras, group};
 use crate::repodata::{self, Compression, Compressor, Data, Name, Part, Repomd};
+use crate::{place, xml};
 
 /// Fragments that are read at once.
 const PAGE: usize = 250;
@@ -73,7 +74,7 @@ impl Generation {
     }
 
     /// What a key of this generation's documents begins with.
-    fn key(&self, what: &str) -> String {
+    pub(super) fn key(&self, what: &str) -> String {
         format!("rpm/{what}/{:?}/{}/{}", self.moment, self.stamp, self.folder)
     }
 
@@ -82,33 +83,62 @@ impl Generation {
         let making = self.clone();
         let make = async move {
             match &making.made_of {
-                MadeOf::Packages(files) => making.packages(kind, compression, *files).await,
+                MadeOf::Packages(files) => {
+                    let mut made = making.packages(&[kind], compression, *files).await?;
+                    made.pop().ok_or_else(|| Error::internal("a document was not made"))
+                }
                 MadeOf::Members(members) => group::document(&making, members, kind, compression).await,
             }
         };
-        let document = self.repository.derived(&self.key(&format!("{}.{}", kind.name(), compression.ending())), Box::pin(make)).await?;
+        let document = self.repository.derived(&self.document_key(kind, compression), Box::pin(make)).await?;
         Part::of(&document)
     }
 
-    async fn packages(&self, kind: repodata::Kind, compression: Compression, files: u64) -> Result<Document> {
-        let mut compressor = Compressor::new(kind, compression, files)?;
-        let mut after = None;
-        loop {
-            let wanted = Pieces { folder: self.folder.clone(), kind: kind.name(), after, limit: PAGE };
-            let pieces = self.repository.pieces(wanted).await?;
-            let Some(last) = pieces.last() else { break };
-            after = Some(last.path.clone());
-            let folder = self.folder.clone();
-            compressor = blocking(move || {
-                for piece in pieces {
-                    compressor.add(&piece.bytes, piece.path.strip_prefix(folder.as_str()).unwrap_or(&piece.path))?;
-                }
-                Ok(compressor)
-            })
-            .await?;
+    fn document_key(&self, kind: repodata::Kind, compression: Compression) -> String {
+        self.key(&format!("{}.{}", kind.name(), compression.ending()))
+    }
+
+    /// All documents: those of packages in one walk over these.
+    async fn parts(&self, compression: Compression) -> Result<Vec<Part>> {
+        let mut parts = Vec::new();
+        if let MadeOf::Packages(files) = &self.made_of {
+            for (kind, document) in repodata::Kind::ALL.into_iter().zip(self.packages(&repodata::Kind::ALL, compression, *files).await?) {
+                let made = Box::pin(std::future::ready(Ok(document)));
+                parts.push(Part::of(&*self.repository.derived(&self.document_key(kind, compression), made).await?)?);
+            }
+            return Ok(parts);
+        }
+        for kind in repodata::Kind::ALL {
+            parts.push(self.part(kind, compression).await?);
+        }
+        Ok(parts)
+    }
+
+    /// Documents of so many packages. While some are added, the next are read.
+    async fn packages(&self, kinds: &[repodata::Kind], compression: Compression, files: u64) -> Result<Vec<Document>> {
+        let mut documents = kinds.iter().map(|kind| Compressor::new(*kind, compression, files)).collect::<Result<Vec<_>>>()?;
+        let mut page = self.page(None).await?;
+        while let Some(last) = page.last() {
+            let after = last.path.clone();
+            let (pieces, folder) = (Arc::new(page), Arc::<str>::from(self.folder.as_str()));
+            let adding = documents.into_iter().map(|mut document| {
+                let (pieces, folder) = (Arc::clone(&pieces), Arc::clone(&folder));
+                blocking(move || {
+                    for piece in pieces.iter() {
+                        document.add(xml::piece(&piece.bytes, document.kind()), piece.path.strip_prefix(&*folder).unwrap_or(&piece.path))?;
+                    }
+                    Ok(document)
+                })
+            });
+            let next = async { if pieces.len() < PAGE { Ok(Vec::new()) } else { self.page(Some(after)).await } };
+            (documents, page) = try_join(try_join_all(adding), next).await?;
         }
         let time = self.time;
-        blocking(move || compressor.finish(time)).await
+        try_join_all(documents.into_iter().map(|document| blocking(move || document.finish(time)))).await
+    }
+
+    async fn page(&self, after: Option<String>) -> Result<Vec<Piece>> {
+        self.repository.pieces(Pieces { folder: self.folder.clone(), kind: xml::FRAGMENT, after, limit: PAGE }).await
     }
 
     /// The name of a document.
@@ -121,8 +151,7 @@ impl Generation {
         let making = self.clone();
         let make = async move {
             let mut repomd = Repomd { revision: making.time.seconds().to_string(), data: Vec::new() };
-            for kind in repodata::Kind::ALL {
-                let part = making.part(kind, compression).await?;
+            for (kind, part) in repodata::Kind::ALL.into_iter().zip(making.parts(compression).await?) {
                 repomd.data.push(Data {
                     kind: kind.name().to_owned(),
                     algorithm: String::from("sha256"),
@@ -136,7 +165,7 @@ impl Generation {
             }
             repomd.data.extend(match &making.made_of {
                 MadeOf::Packages(_) => extras::data(&making.repository, &making.folder).await?,
-                MadeOf::Members(members) => group::extras(members),
+                MadeOf::Members(members) => beside::lines(&making, members).await?,
             });
             Ok(Document::new(repomd.text().into_bytes(), XML, Some(making.time)))
         };
@@ -146,26 +175,39 @@ impl Generation {
 
 /// The document of any generation, by its name; `None` when there is no such generation, or it never had such a document.
 pub(super) async fn document(repository: &Repository<Read>, folder: &str, name: Name<'_>) -> Result<Option<(Part, Timestamp)>> {
-    let is_time = matches!(name.moment, Moment::Time(_));
+    let Some(generation) = at(repository, folder, name.moment).await? else { return Ok(None) };
+    let part = generation.part(name.kind, name.compression).await?;
+    Ok((part.sha256.hex() == name.sha256).then_some((part, generation.time)))
+}
+
+/// What a group's members say beside their packages, joined, by its name.
+pub(super) async fn beside(group: &Repository<Read>, folder: &str, name: beside::Name<'_>) -> Result<Option<Arc<Document>>> {
+    let Some(generation) = at(group, folder, name.moment).await? else { return Ok(None) };
+    match &generation.made_of {
+        MadeOf::Members(members) => beside::named(&generation, members, &name).await,
+        MadeOf::Packages(_) => Ok(None),
+    }
+}
+
+/// The generation of a moment.
+async fn at(repository: &Repository<Read>, folder: &str, moment: Moment) -> Result<Option<Generation>> {
+    let is_time = matches!(moment, Moment::Time(_));
     if is_time != (repository.kind() == Kind::Group) {
         return Ok(None);
     }
     // The present, as a rule; that of a group is not always what is found of it later, when a member's clock is not that of another.
     let newest = Generation::of(repository, folder).await?;
     let past = || async {
-        match repository.at(name.moment) {
+        match repository.at(moment) {
             Ok(past) => Generation::of(&past, folder).await,
             Err(error) => Err(error),
         }
     };
-    let generation = match newest {
-        Some(newest) if newest.moment == name.moment => Some(newest),
-        Some(_) => past().await.or_else(|error| if error.status() == http::StatusCode::NOT_FOUND { Ok(None) } else { Err(error) })?,
-        None => None,
-    };
-    let Some(generation) = generation else { return Ok(None) };
-    let part = generation.part(name.kind, name.compression).await?;
-    Ok((part.sha256.hex() == name.sha256).then_some((part, generation.time)))
+    match newest {
+        Some(newest) if newest.moment == moment => Ok(Some(newest)),
+        Some(_) => past().await.or_else(|error| if error.status() == http::StatusCode::NOT_FOUND { Ok(None) } else { Err(error) }),
+        None => Ok(None),
+    }
 }
 
 /// Whether a package lies below a folder.

@@ -1,11 +1,11 @@
 //! `GET`: packages, metadata, folders.
 
 use entrepot_kit::route::Answer;
-use entrepot_kit::{BaseUrl, File, Kind, Read, Repository, Request, Response, Result, listing};
+use entrepot_kit::{BaseUrl, File, Kind, Read, Repository, Request, Response, Result, Sha256Digest, Timestamp, listing};
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, StatusCode};
 
-use super::{generation, group, memory, missing, proxy, sign};
+use super::{beside, generation, group, memory, missing, proxy, sign};
 use crate::repodata::{self, Name, RepoFile};
 use crate::{place, settings};
 
@@ -65,7 +65,7 @@ async fn metadata(repository: &Repository<Read>, folder: &str, name: &str) -> Re
             let found = generation::Generation::of(repository, folder).await?.filter(|found| !found.is_gone());
             let found = found.ok_or_else(|| generation::missing(folder))?;
             let document = found.repomd(compression).await?;
-            sign::given(repository, &found).await?;
+            sign::given(repository, &found).await;
             Ok(Response::document(document))
         }
         repodata::SIGNATURE => {
@@ -82,6 +82,11 @@ async fn metadata(repository: &Repository<Read>, folder: &str, name: &str) -> Re
             if let Some(wanted) = Name::parse(name) {
                 let (part, time) = generation::document(repository, folder, wanted).await?.ok_or_else(|| missing(&path))?;
                 return Ok(respond(memory::file(&path, part.bytes, part.sha256, wanted.compression.media_type(), time)));
+            }
+            if let Some(wanted) = beside::Name::parse(name).filter(|_| repository.kind() == Kind::Group) {
+                let found = generation::beside(repository, folder, wanted).await?.ok_or_else(|| missing(&path))?;
+                let (sum, time) = (Sha256Digest::of(&found.body), found.modified.unwrap_or(Timestamp(0)));
+                return Ok(respond(memory::file(&path, found.body.clone(), sum, found.content_type, time)));
             }
             let found = match repository.kind() {
                 Kind::Group => group::metadata(repository, folder, name).await?,

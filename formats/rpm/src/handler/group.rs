@@ -9,10 +9,12 @@ use std::sync::Arc;
 use entrepot_kit::{Document, Error, File, Kind, Pieces, Read, Repository, Result, Sha256Digest, Timestamp, blocking};
 use serde_json::Value;
 
+use super::extras::Extra;
 use super::generation::Generation;
 use super::{extras as uploaded, get, proxy};
 use crate::place;
 use crate::repodata::{self, Compression, Compressor, Data, Listed, read};
+use crate::xml;
 
 /// Fragments that are read at once.
 const PAGE: usize = 250;
@@ -27,10 +29,21 @@ pub(super) struct Member {
     /// Names its state.
     stamp: String,
     /// What is said beside its packages.
-    extras: Vec<Data>,
+    pub(super) extras: Vec<Data>,
 }
 
 impl Member {
+    /// What it says beside its packages, of one kind.
+    pub(super) async fn beside(&self, folder: &str, extra: &Extra) -> Result<Option<File>> {
+        match &self.has {
+            Has::Fragments(_) => self.repository.entry(&repodata::path(folder, extra.name)).await,
+            Has::Metadata(_) => match self.extras.iter().rfind(|data| extra.kinds().any(|kind| kind == data.kind)) {
+                Some(data) => proxy::document(&self.repository, folder, data).await,
+                None => Ok(None),
+            },
+        }
+    }
+
     /// Whether it has no package there, at present.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.has, Has::Fragments(0))
@@ -84,19 +97,6 @@ pub(super) fn stamp(group: &Repository<Read>, members: &[Member]) -> String {
     let mut stamp = Sha256Digest::of(all.join(";").as_bytes()).hex();
     stamp.truncate(32);
     stamp
-}
-
-/// The lines of `repomd.xml` for what is said beside packages: of each kind that of the first member.
-pub(super) fn extras(members: &[Member]) -> Vec<Data> {
-    let mut joined: Vec<Data> = Vec::new();
-    let mut taken = HashSet::new();
-    let family = |kind: &str| kind.split('_').next().unwrap_or(kind).to_owned();
-    for member in members {
-        let new: Vec<&Data> = member.extras.iter().filter(|data| !taken.contains(&family(&data.kind))).collect();
-        taken.extend(new.iter().map(|data| family(&data.kind)));
-        joined.extend(new.into_iter().map(|data| Data { base: None, href: format!("{}/{}", repodata::FOLDER, data.name()), ..data.clone() }));
-    }
-    joined
 }
 
 /// What is chosen of the members' packages: by member and checksum, where each is.
@@ -162,12 +162,12 @@ async fn all(folder: &str, member: &Member) -> Result<Vec<Listed>> {
         Has::Fragments(_) => {
             let mut after = None;
             loop {
-                let wanted = Pieces { folder: folder.to_owned(), kind: repodata::Kind::Primary.name(), after, limit: PAGE };
+                let wanted = Pieces { folder: folder.to_owned(), kind: xml::FRAGMENT, after, limit: PAGE };
                 let pieces = member.repository.pieces(wanted).await?;
                 let Some(last) = pieces.last() else { return Ok(listed) };
                 after = Some(last.path.clone());
                 for piece in &pieces {
-                    let text = std::str::from_utf8(&piece.bytes).map_err(Error::internal)?;
+                    let text = std::str::from_utf8(xml::piece(&piece.bytes, repodata::Kind::Primary)).map_err(Error::internal)?;
                     let href = piece.path.strip_prefix(folder).unwrap_or(&piece.path).to_owned();
                     listed.push(Listed { href, ..read::listed(text)? });
                 }
@@ -250,17 +250,18 @@ async fn of_fragments(
 ) -> Result<Compressor> {
     let mut after = None;
     loop {
-        let pieces = member.repository.pieces(Pieces { folder: folder.to_owned(), kind: kind.name(), after, limit: PAGE }).await?;
+        let pieces = member.repository.pieces(Pieces { folder: folder.to_owned(), kind: xml::FRAGMENT, after, limit: PAGE }).await?;
         let Some(last) = pieces.last() else { return Ok(compressor) };
         after = Some(last.path.clone());
         let (folder, selection) = (folder.to_owned(), Arc::clone(&selection));
         compressor = blocking(move || {
             for piece in &pieces {
-                let text = std::str::from_utf8(&piece.bytes).map_err(Error::internal)?;
+                let own = xml::piece(&piece.bytes, kind);
+                let text = std::str::from_utf8(own).map_err(Error::internal)?;
                 let checksum = if kind == repodata::Kind::Primary { read::listed(text)?.checksum } else { read::pkgid(text)? };
                 let href = piece.path.strip_prefix(folder.as_str()).unwrap_or(&piece.path);
                 if selection.0.get(&(index, checksum)).is_some_and(|chosen| chosen == href) {
-                    compressor.add(&piece.bytes, href)?;
+                    compressor.add(own, href)?;
                 }
             }
             Ok(compressor)
@@ -269,7 +270,7 @@ async fn of_fragments(
     }
 }
 
-/// A file of metadata that no group makes itself: what is said beside packages, by the first member that has it.
+/// A file of metadata that no group makes itself: what one member only says beside packages.
 pub(super) async fn metadata(group: &Repository<Read>, folder: &str, name: &str) -> Result<Option<File>> {
     for member in group.members(None).await? {
         let found = if member.kind() == Kind::Hosted {

@@ -1,5 +1,6 @@
 //! What answers the routes.
 
+mod beside;
 mod extras;
 mod generation;
 pub(crate) mod get;

@@ -8,16 +8,22 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use entrepot_kit::path::encode_path;
-use entrepot_kit::{Algorithm, Digests, Document, Error, File, LimitedReader, Located, Read, Repository, Response, Result, Sha256Digest, blocking};
+use entrepot_kit::{Algorithm, Digests, Document, Error, File, LimitedReader, Located, Read, Repository, Response, Result, Sha256Digest, Source, blocking};
 use futures::future::join_all;
 
 use super::get::respond;
 use super::missing;
 use crate::repodata::{self, Data, LARGEST_REPOMD, Repomd, is_hex, read};
-use crate::{place, upstream};
+use crate::{place, settings, upstream};
 
 /// What clients fetch of every state.
 const WANTED: [&str; 5] = ["primary", "filelists", "updateinfo", "group", "modules"];
+/// The milliseconds of a day.
+const DAY: i64 = 24 * 60 * 60 * 1000;
+/// For so many days a list of mirrors is looked at.
+const DAYS: i64 = 7;
+/// Most bytes of one.
+const LARGEST_LIST: usize = 1 << 20;
 /// Separates the fields of a line of what is remembered of a primary document. It cannot occur in XML.
 const FIELD: char = '\u{1}';
 
@@ -31,18 +37,83 @@ pub(super) struct State {
     pub(super) repomd: Repomd,
 }
 
-/// The state of a folder's metadata; `None` where the upstream has none.
-pub(super) async fn state(repository: &Repository<Read>, folder: &str) -> Result<Option<State>> {
-    let Some(file) = repository.entry(&repodata::path(folder, repodata::REPOMD)).await? else { return Ok(None) };
+/// The upstream's mirrors, where it has a list of them; none where it has not. A list counts for a day, and the last ones while there is no newer.
+async fn mirrors(repository: &Repository<Read>) -> Result<Vec<String>> {
+    let Some(list) = settings::mirror_list(repository) else { return Ok(Vec::new()) };
+    let today = repository.now().0.div_euclid(DAY);
+    let mut failed = None;
+    for day in (today - DAYS..=today).rev() {
+        let path = format!("{}{day}", upstream::MIRRORS);
+        let found =
+            if day == today { repository.located(&path, "", Located::at(list.as_str(), Digests::new(), None)).await } else { repository.entry(&path).await };
+        let read = match found {
+            Ok(Some(file)) => match text_of(&file, LARGEST_LIST).await {
+                Ok(text) => crate::mirrors::read(&text),
+                Err(error) => Err(error),
+            },
+            Ok(None) => continue,
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(mirrors) => return Ok(mirrors),
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
+    }
+    Err(failed.unwrap_or_else(|| Error::bad_gateway("the upstream has no list of mirrors where the setting \"mirror_list\" says")))
+}
+
+/// All of a file, in memory.
+async fn text_of(file: &File, limit: usize) -> Result<Vec<u8>> {
     let reader = file.content.reader().await?;
-    let text = blocking(move || {
+    blocking(move || {
         let mut text = Vec::new();
-        LimitedReader::new(reader, LARGEST_REPOMD as u64).read_to_end(&mut text).map_err(Error::internal)?;
+        LimitedReader::new(reader, limit as u64).read_to_end(&mut text).map_err(Error::internal)?;
         Ok(text)
     })
-    .await?;
+    .await
+}
+
+/// A file that may change: of the first mirror that has it, else what is kept of it.
+async fn mutable(repository: &Repository<Read>, path: &str) -> Result<Option<File>> {
+    let mirrors = match mirrors(repository).await {
+        Ok(mirrors) => mirrors,
+        // What is kept was asked for at its path or at some mirror: a place at which nothing is leads to it.
+        Err(error) => return repository.entry(path).await.ok().flatten().map_or(Err(error), |file| Ok(Some(file))),
+    };
+    if mirrors.is_empty() {
+        return repository.entry(path).await;
+    }
+    let mut last = Ok(None);
+    for mirror in mirrors {
+        match repository.entry_from(path, &format!("{mirror}{}", encode_path(path))).await {
+            Ok(Some(file)) if file.source != Source::Stale => return Ok(Some(file)),
+            Ok(None) if !matches!(last, Ok(None)) => {}
+            Err(_) if matches!(last, Ok(Some(_))) => {}
+            other => last = other,
+        }
+    }
+    last
+}
+
+/// The same file at the mirrors that have not been asked for it.
+async fn elsewhere(repository: &Repository<Read>, path: &str, located: Located) -> Result<Located> {
+    if settings::mirror_list(repository).is_none() || located.url.contains("://") {
+        return Ok(located);
+    }
+    let mut otherwise = None;
+    for mirror in mirrors(repository).await.unwrap_or_default().into_iter().rev() {
+        let there = Located::at(format!("{mirror}{}", encode_path(path)), located.expected.clone(), None);
+        otherwise = Some(Box::new(Located { otherwise, ..there }));
+    }
+    Ok(Located { otherwise, ..located })
+}
+
+/// The state of a folder's metadata; `None` where the upstream has none.
+pub(super) async fn state(repository: &Repository<Read>, folder: &str) -> Result<Option<State>> {
+    let Some(file) = mutable(repository, &repodata::path(folder, repodata::REPOMD)).await? else { return Ok(None) };
+    let text = text_of(&file, LARGEST_REPOMD).await?;
     let state = State { digest: Sha256Digest::of(&text), repomd: Repomd::parse(&text)?, file };
-    if state.file.source == entrepot_kit::Source::Remote {
+    if state.file.source == Source::Remote {
         together(repository, folder, &state).await;
     }
     Ok(Some(state))
@@ -50,7 +121,7 @@ pub(super) async fn state(repository: &Repository<Read>, folder: &str) -> Result
 
 /// Whether there is metadata of a folder.
 pub(super) async fn has_metadata(repository: &Repository<Read>, folder: &str) -> Result<bool> {
-    Ok(repository.entry(&repodata::path(folder, repodata::REPOMD)).await?.is_some())
+    Ok(mutable(repository, &repodata::path(folder, repodata::REPOMD)).await?.is_some())
 }
 
 /// Begins to fetch what belongs to a new state: fills belong to the server, and go on when this is over. What fails now is tried again by who
@@ -79,7 +150,8 @@ pub(super) async fn document(repository: &Repository<Read>, folder: &str, data: 
     }
     let url = address(data.base.as_deref(), &data.href);
     let from = repodata::path(folder, repodata::REPOMD);
-    repository.located(&repodata::path(folder, &name), &from, Located::at(url, data.digests(), None)).await
+    let located = elsewhere(repository, &format!("{folder}{}", data.href), Located::at(url, data.digests(), None)).await?;
+    repository.located(&repodata::path(folder, &name), &from, located).await
 }
 
 /// An address relative to the folder of metadata.
@@ -96,7 +168,7 @@ pub(super) async fn metadata(repository: &Repository<Read>, folder: &str, name: 
     let none = || missing(&path);
     match name {
         repodata::REPOMD => Ok(respond(state(repository, folder).await?.ok_or_else(none)?.file)),
-        repodata::KEY => repository.file(&path).await.map(respond),
+        repodata::KEY => mutable(repository, &path).await?.map(respond).ok_or_else(none),
         repodata::SIGNATURE => {
             let state = state(repository, folder).await?.ok_or_else(none)?;
             let mut file = signature(repository, folder, &state).await?.ok_or_else(none)?;
@@ -180,7 +252,7 @@ pub(super) async fn file(repository: &Repository<Read>, path: &str) -> Result<Op
         return Ok(Some(file));
     }
     if !upstream::is_package(path) {
-        return Ok(None);
+        return if settings::mirror_list(repository).is_some() { mutable(repository, path).await } else { Ok(None) };
     }
     let mut others = Vec::new();
     // Metadata that clients read before, then any.
@@ -211,5 +283,6 @@ async fn named(repository: &Repository<Read>, folder: &str, path: &str) -> Resul
         return Err(Error::bad_gateway(format!("the upstream gives {path:?} a checksum that this server does not know: {algorithm:?}")));
     }
     let url = address((!base.is_empty()).then_some(base), href);
-    repository.located(path, &repodata::path(folder, repodata::REPOMD), Located::at(url, expected, None)).await
+    let located = elsewhere(repository, path, Located::at(url, expected, None)).await?;
+    repository.located(path, &repodata::path(folder, repodata::REPOMD), located).await
 }

@@ -1,53 +1,41 @@
 //! Signatures of metadata, and the keys that they are made with.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
 
+use entrepot_kit::armor::armored;
 use entrepot_kit::{Document, Error, KeyKind, Moment, Read, Repository, Result, SignatureScheme, Timestamp, blocking};
 
 use super::generation::Generation;
-use crate::repodata::{Compression, armored};
+use crate::repodata::Compression;
 
 const MEDIA_TYPE: &str = "application/pgp-signature";
 /// How long a client may take from `repomd.xml` to its signature, in milliseconds.
 const TOGETHER: i64 = 5000;
-/// Most folders whose last reader is remembered.
-const MOST: usize = 1000;
-
-/// The generation whose `repomd.xml` was given last, and when, by the repository's key and the folder. Clients ask for the signature right after the document:
-/// it must be that document's, though another generation may have come to be in between. Of this process only, which is all that there is on
-/// one machine; elsewhere the newest is the better guess, and a client that gets the other one asks again.
-static GIVEN: LazyLock<Mutex<HashMap<String, (Moment, Timestamp)>>> = LazyLock::new(Mutex::default);
-
-/// A key is one repository's of one server, however many there are in this process.
-async fn place(repository: &Repository<Read>, folder: &str) -> Result<String> {
-    let keys = repository.signing_keys(KeyKind::OpenPgp).await?;
-    let key = keys.public.first().map_or("", |key| key.id.as_str());
-    Ok(format!("{key}/{folder}"))
+/// What is noted of every folder: the generation whose `repomd.xml` was given last. Clients ask for the signature right after the document: it must
+/// be that document's, though another generation may have come to be in between, and another replica is asked. (Of two clients that are given
+/// different ones within these seconds, one may get the other's signature; it asks again.)
+fn noted(folder: &str) -> String {
+    format!("rpm/{folder}")
 }
 
 /// Remembers that a generation was given.
-pub(super) async fn given(repository: &Repository<Read>, generation: &Generation) -> Result<()> {
-    let place = place(repository, &generation.folder).await?;
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = repository.now();
-    if given.len() >= MOST {
-        given.retain(|_, (_, when)| now.0.saturating_sub(when.0) < TOGETHER);
+pub(super) async fn given(repository: &Repository<Read>, generation: &Generation) {
+    let text = match generation.moment {
+        Moment::Revision(revision) => format!("r{revision}"),
+        Moment::Time(time) => format!("t{}", time.0),
+    };
+    if let Err(error) = repository.note(&noted(&generation.folder), &text).await {
+        repository.report(&format!("it could not be noted which repomd.xml was given: {error}"));
     }
-    if given.len() < MOST {
-        given.insert(place, (generation.moment, now));
-    }
-    Ok(())
 }
 
 /// The generation whose signature is asked for: that which was given a moment ago, or the newest.
 pub(super) async fn asked_for(repository: &Repository<Read>, folder: &str) -> Result<Option<Generation>> {
     let newest = Generation::of(repository, folder).await?;
-    let place = place(repository, folder).await?;
-    let last = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).get(&place).copied();
-    let is_recent = |when: Timestamp| repository.now().0.saturating_sub(when.0) < TOGETHER;
+    let is_recent = |when: Timestamp| repository.now().0.saturating_sub(when.0).abs() < TOGETHER;
+    let last = repository.noted(&noted(folder)).await?.filter(|(_, when)| is_recent(*when)).and_then(|(text, _)| moment(&text));
     match (newest, last) {
-        (Some(newest), Some((moment, when))) if moment != newest.moment && is_recent(when) => {
+        (Some(newest), Some(moment)) if moment != newest.moment => {
             let older = match repository.at(moment) {
                 Ok(past) => Generation::of(&past, folder).await.ok().flatten(),
                 Err(_) => None,
@@ -55,6 +43,14 @@ pub(super) async fn asked_for(repository: &Repository<Read>, folder: &str) -> Re
             Ok(older.filter(|older| older.moment == moment).or(Some(newest)))
         }
         (newest, _) => Ok(newest),
+    }
+}
+
+fn moment(text: &str) -> Option<Moment> {
+    match text.split_at_checked(1)? {
+        ("r", number) => number.parse().ok().map(Moment::Revision),
+        ("t", number) => number.parse().ok().map(|time| Moment::Time(Timestamp(time))),
+        _ => None,
     }
 }
 

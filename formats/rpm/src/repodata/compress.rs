@@ -92,6 +92,11 @@ impl Compressor {
         Ok(begun)
     }
 
+    /// Which document it makes.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     fn flush(&mut self) -> Result<()> {
         self.open.update(&self.plain);
         let part = compressed(&self.plain, self.compression)?;

@@ -4,7 +4,6 @@
 //! (`<sha256>-r12-primary.xml.gz`): whoever read a `repomd.xml` finds what it names however much is published meanwhile, because any
 //! generation can be made once more from the records, for as long as the history goes back.
 
-mod armor;
 mod compress;
 pub mod read;
 mod repomd;
@@ -13,7 +12,6 @@ use std::fmt::Write as _;
 
 use entrepot_kit::{Moment, Timestamp};
 
-pub(crate) use armor::armored;
 pub(crate) use compress::{Compressor, Part, whole};
 pub use read::Listed;
 pub(crate) use repomd::LARGEST as LARGEST_REPOMD;

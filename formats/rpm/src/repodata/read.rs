@@ -16,6 +16,8 @@ const ROOT: usize = 512;
 const STEP: usize = 64 << 10;
 /// Most memory that zstd may ask for, as a power of two: what its own tools allow.
 const WINDOW: u32 = 27;
+/// Most memory that xz may take: what its strongest preset needs (64 MB), and some.
+const XZ_MEMORY: u64 = 80 << 20;
 /// Longest value of an attribute, or text, that is looked at.
 const LONGEST: usize = 4096;
 
@@ -44,10 +46,10 @@ pub struct Listed {
     pub base: Option<String>,
 }
 
-/// A document in its plain form: gzip, zstd or plain already, by what it begins with.
+/// A document in its plain form: gzip, zstd, xz, bzip2 or plain already, by what it begins with.
 ///
 /// # Errors
-/// 502 for another compression, and for what cannot be read.
+/// 502 for what cannot be read.
 pub fn open<'a>(mut reader: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     let mut magic = [0; 6];
     let mut length = 0;
@@ -66,7 +68,11 @@ pub fn open<'a>(mut reader: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
             decoder.window_log_max(WINDOW).map_err(broken)?;
             Box::new(decoder)
         }
-        [0xfd, b'7', b'z', b'X', b'Z', 0] | [b'B', b'Z', b'h', ..] => return Err(broken("it is compressed by xz or bzip2, which is not read here")),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED).map_err(broken)?;
+            Box::new(liblzma::read::XzDecoder::new_stream(whole, stream))
+        }
+        [b'B', b'Z', b'h', ..] => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
         _ => Box::new(whole),
     };
     Ok(Box::new(LimitedReader::new(open, LARGEST)))
@@ -261,6 +267,8 @@ pub fn without_href(piece: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::{listed, open, packages, pkgid, without_href};
     use crate::repodata::Kind;
 
@@ -275,6 +283,40 @@ mod tests {
         assert!(marked.contains("<location href=\"\u{1}\"/>\n  <format/>") && !marked.contains("xml:base"), "{marked}");
         assert_eq!(pkgid("<package pkgid=\"0b\" name=\"x\"></package>").unwrap(), "0b");
         assert!(pkgid("<package name=\"x\"></package>").is_err() && listed("<package></package>").is_err());
+    }
+
+    #[test]
+    fn every_compression_is_opened() {
+        let text = "a document\n".repeat(10_000);
+        let gzip = flate2::read::GzEncoder::new(text.as_bytes(), flate2::Compression::fast());
+        let xz = liblzma::read::XzEncoder::new(text.as_bytes(), 6);
+        let bzip2 = bzip2::read::BzEncoder::new(text.as_bytes(), bzip2::Compression::fast());
+        let zstd = zstd::stream::read::Encoder::new(text.as_bytes(), 1).unwrap();
+        let forms: [Box<dyn Read>; 5] = [Box::new(text.as_bytes()), Box::new(gzip), Box::new(xz), Box::new(bzip2), Box::new(zstd)];
+        for mut form in forms {
+            let mut bytes = Vec::new();
+            form.read_to_end(&mut bytes).unwrap();
+            for joined in [bytes.clone(), [bytes.clone(), bytes.clone()].concat()] {
+                let mut plain = String::new();
+                open(&*joined).unwrap().read_to_string(&mut plain).unwrap();
+                assert_eq!(plain, text.repeat(joined.len() / bytes.len()));
+            }
+            // What is cut off has no end.
+            if !text.as_bytes().starts_with(&bytes) {
+                assert!(open(&bytes[..bytes.len() - 9]).unwrap().read_to_end(&mut Vec::new()).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn xz_may_not_take_all_memory() {
+        let mut filters = liblzma::stream::Filters::new();
+        let mut options = liblzma::stream::LzmaOptions::new_preset(0).unwrap();
+        filters.lzma2(options.dict_size(512 << 20));
+        let stream = liblzma::stream::Stream::new_stream_encoder(&filters, liblzma::stream::Check::Crc32).unwrap();
+        let mut bytes = Vec::new();
+        liblzma::read::XzEncoder::new_stream(&b"small"[..], stream).read_to_end(&mut bytes).unwrap();
+        assert!(open(&*bytes).unwrap().read_to_end(&mut Vec::new()).is_err());
     }
 
     #[test]

@@ -24,7 +24,8 @@ fn crc24(bytes: &[u8]) -> u32 {
 }
 
 /// Writes packets as text: `what` is `SIGNATURE`, or `PUBLIC KEY BLOCK`.
-pub(crate) fn armored(what: &str, bytes: &[u8]) -> String {
+#[must_use]
+pub fn armored(what: &str, bytes: &[u8]) -> String {
     let mut text = format!("-----BEGIN PGP {what}-----\n\n");
     for line in bytes.chunks(LINE) {
         text.push_str(&STANDARD.encode(line));
