@@ -68,7 +68,7 @@ impl Pair {
             // What may be read follows at once too: a repository that one makes, the other serves.
             let made = format!("{name}-{by}");
             self.each[by]
-                .json(http::Method::POST, "/api/v1/repositories", &serde_json::json!({ "system": "main", "name": made, "format": "generic" }))
+                .json(http::Method::POST, "/api/v1/repositories", &serde_json::json!({ "system": "main", "name": made, "format": "generic", "kind": "hosted" }))
                 .await
                 .succeeded();
             self.each[other].put(&format!("/main/{made}/file"), "x").await.succeeded();

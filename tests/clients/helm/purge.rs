@@ -69,7 +69,7 @@ async fn helm_charts_that_change_are_told_to_the_cache_in_front() {
     let config = server.command(&["config", "show"]).succeeded().stdout;
     assert!(shown.contains("X-Cache-Key") && config.contains("X-Cache-Key"), "{shown} {config}");
     assert!(!format!("{shown}{config}{}", server.log()).contains("hush-hush"));
-    let mine = serde_json::json!({ "system": "main", "name": "mine", "format": "helm", "purge": { "url": cache.url() } });
+    let mine = serde_json::json!({ "system": "main", "name": "mine", "format": "helm", "kind": "hosted", "purge": { "url": cache.url() } });
     let refused = server.admin().json(http::Method::POST, "/api/v1/repositories", &mine).await.is(400);
     assert!(refused.text().contains("in the configuration file only"), "{}", refused.text());
 }

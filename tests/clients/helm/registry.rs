@@ -18,7 +18,7 @@ name = "distant"
 format = "helm"
 kind = "proxy"
 tags = {{ visibility = "public" }}
-upstream = {{ url = "oci://{registry}/charts", plain_http = true, mutable_ttl = 0 }}
+upstream = {{ url = "oci://{registry}/charts", plain_http = true, mutable_ttl = 0, negative_ttl = 0 }}
 settings = {{ charts = {charts:?} }}
 
 [[repository]]
@@ -105,7 +105,7 @@ async fn helm_alone_speaks_to_registries_by_their_own_protocol() {
     let server = TestServer::start();
     let create = async |format: &str, upstream: serde_json::Value, settings: serde_json::Value| {
         let mut body = serde_json::json!({ "system": "main", "name": format!("{format}-far"), "format": format, "kind": "proxy", "upstream": upstream });
-        body["settings"] = settings;
+        body.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         server.admin().json(http::Method::POST, "/api/v1/repositories", &body).await
     };
     let none = serde_json::json!({});
