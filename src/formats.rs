@@ -11,7 +11,7 @@ pub fn all() -> Vec<Arc<dyn Format>> {
         Arc::new(entrepot_format_npm::Npm),
         Arc::new(entrepot_format_pypi::Pypi),
         Arc::new(entrepot_format_maven::Maven),
-        Arc::new(entrepot_format_helm::Helm),
+        Arc::new(entrepot_format_helm::Helm::default()),
         Arc::new(entrepot_format_alpine::Alpine),
         Arc::new(entrepot_format_rpm::Rpm),
         Arc::new(entrepot_format_generic::Generic),

@@ -14,6 +14,7 @@ pub mod jobs;
 mod log;
 pub mod metrics;
 pub mod registry;
+pub mod replicas;
 pub mod server;
 pub mod store;
 pub mod ui;

@@ -18,6 +18,7 @@ use crate::http::{Listening, Settings};
 use crate::jobs::Schedule;
 use crate::registry::reconcile::{DeclaredSystem, Wanted, check, reconcile};
 use crate::registry::{Engine, Parts};
+use crate::replicas::Meeting;
 use data_directory::write_private;
 use storage::{Records, Storage, Who};
 
@@ -64,6 +65,8 @@ pub struct Options {
     pub max_upload: u64,
     /// When garbage is removed.
     pub gc: Schedule,
+    /// The Redis server by which replicas tell each other what changed.
+    pub redis: Option<SecretString>,
     /// The password of `admin` on the first start.
     pub admin_password: Option<SecretString>,
     /// Declared systems.
@@ -133,6 +136,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     for publisher in &options.publishers {
         publisher.check().map_err(|error| Error::bad_request(format!("the publisher {}: {}", publisher.name, error.message())))?;
     }
+    let meeting = meeting(&options)?;
     let remotes = options.remotes.map(|remotes| (remotes.look(), remotes));
     let Storage { records, blobs, uploads, master_key, lock } = storage::open(&options.storage, Who::Server, (options.clock)()).await?;
     let Accounts { access, password_file } = open_accounts(&records, options.access, options.admin_password, Arc::clone(&options.clock)).await?;
@@ -150,6 +154,9 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         max_upload: options.max_upload,
     })
     .await?;
+    if let Some(meeting) = meeting {
+        meeting.join(&engine).map_err(Error::internal)?;
+    }
     tokio::spawn(Arc::clone(&engine).watch());
     tokio::spawn(crate::jobs::run(Arc::clone(&engine), options.gc));
     tokio::spawn(crate::jobs::forget_uploads(Arc::clone(&engine)));
@@ -160,4 +167,16 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     }
     let listening = crate::http::listen(Arc::clone(&engine), options.http)?;
     Ok(Running { listening, engine, password_file, remotes, _lock: lock })
+}
+
+/// Where the replicas of this server meet, if there is such a place and there are replicas.
+fn meeting(options: &Options) -> Result<Option<Meeting>, StartError> {
+    match (&options.redis, &options.storage.shared, &options.storage.master_key) {
+        (None, ..) => Ok(None),
+        (Some(url), Some(_), Some(master_key)) => Ok(Some(Meeting::new(url, master_key).map_err(Error::bad_request)?)),
+        (Some(_), ..) => {
+            tracing::info!("redis.url is not used: a server on a data directory of its own has nobody to tell anything");
+            Ok(None)
+        }
+    }
 }

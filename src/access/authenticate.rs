@@ -168,10 +168,10 @@ impl Access {
     }
 
     async fn verify_password(&self, user: &str, password: &SecretString, facts: &RequestFacts) -> Result<Known, Refusal> {
-        self.limiter.pay(user, facts.remote, self.now()).map_err(Refusal::Slow)?;
+        self.limiter.pay(user, facts.remote, self.now()).await.map_err(Refusal::Slow)?;
         let outcome = self.compare_password(user, password).await;
         if !matches!(outcome, Err(Refusal::Wrong(_))) {
-            self.limiter.refund(user, facts.remote);
+            self.limiter.refund(user, facts.remote).await;
         }
         outcome
     }

@@ -40,6 +40,7 @@ use crate::store::model::{AuditRow, PolicyRow};
 pub use admin::{Admin, NewRobot, NewUser, PrincipalInfo};
 pub use audit::Audit;
 pub use caller::{ADMIN, Caller, Credentials, RequestFacts};
+pub use limiter::{Payment, SharedLimits};
 pub use names::check_tags;
 pub use policy_text::{DEFAULT_POLICIES, PolicyReport, SCHEMA, check_policies};
 pub use publishers::{DeclaredPublisher, ExchangeRefusal, Exchanged, PublisherInfo, PublisherRule, Wish};
@@ -186,6 +187,11 @@ impl Access {
     /// Failures of the catalog; what was in force stays so.
     pub async fn refresh(&self) -> Result<()> {
         if self.catalog.epoch().await? == self.epoch() { Ok(()) } else { self.reload().await }
+    }
+
+    /// Shares the limits for guessed passwords with other replicas.
+    pub fn share_limits(&self, shared: Arc<dyn SharedLimits>) {
+        self.limiter.share(shared);
     }
 
     async fn reload(&self) -> Result<()> {

@@ -15,6 +15,7 @@ use super::openapi::Refusals;
 use super::tags::{self, Written};
 use super::{systems, topology, upstream_change};
 use crate::registry::paths::PATHS;
+use crate::registry::purge::PURGE;
 use crate::registry::quota::{QUOTA, Usage};
 use crate::registry::reconcile::{Wanted, check};
 use crate::registry::retention::RETENTION;
@@ -165,6 +166,7 @@ fn shown(row: &RepositoryRow, revision: u64) -> Repository {
     if let Some(upstream) = settings.get_mut("upstream") {
         crate::upstream::hide_secrets(upstream);
     }
+    crate::registry::purge::hide_secret(&mut settings);
     Repository {
         system: row.address.system.to_string(),
         name: row.address.repository.to_string(),
@@ -182,8 +184,11 @@ fn shown(row: &RepositoryRow, revision: u64) -> Repository {
 /// Refuses what neither the engine nor the format knows: a misspelt setting must not pass for one that counts.
 fn check_names(format: &str, settings: &Map<String, Value>, engine: &Engine) -> Result<()> {
     let own = engine.formats.iter().find(|known| known.id() == format).map(|known| known.setting_names()).unwrap_or_default();
-    match settings.keys().find(|field| !ENGINE_SETTINGS.contains(&field.as_str()) && !own.contains(&field.as_str())) {
+    let is_known = |field: &str, value: &Value| ENGINE_SETTINGS.contains(&field) || own.contains(&field) || (field == PURGE && value.is_null());
+    match settings.iter().map(|(field, value)| (field.as_str(), value)).find(|(field, value)| !is_known(field, value)).map(|(field, _)| field) {
         None => Ok(()),
+        // Its secret goes to a host that nobody but the operator may choose.
+        Some(PURGE) => Err(Error::bad_request("purge can be set in the configuration file only")),
         Some(field) => {
             let known = ENGINE_SETTINGS.iter().chain(own).copied().collect::<Vec<_>>().join(", ");
             Err(Error::bad_request(format!("unknown field `{field}`: the settings of a {format} repository are {known}")))

@@ -37,7 +37,9 @@ pub(super) fn merge(stored: Option<&Value>, change: Value) -> Result<Value> {
     }
     let differs = |field| stored.get(field) != merged.get(field);
     let moved = !stored.is_empty()
-        && (origin(stored) != origin(&merged) || ["ca_file", "preset", "token_hosts"].into_iter().any(differs) || given.iter().any(|field| field == "proxy"));
+        && (origin(stored) != origin(&merged)
+            || ["ca_file", "preset", "token_hosts", "plain_http"].into_iter().any(differs)
+            || given.iter().any(|field| field == "proxy"));
     for secret in ["password", "token"] {
         if moved && is_set(&merged, secret) && !given.iter().any(|field| field == secret) {
             return Err(Error::bad_request(format!(
@@ -54,7 +56,10 @@ fn is_set(upstream: &Map<String, Value>, field: &str) -> bool {
 
 fn origin(upstream: &Map<String, Value>) -> Option<url::Origin> {
     let text = |field| upstream.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
-    Some(Url::parse(text("url").or_else(|| preset_url(text("preset")?))?).ok()?.origin())
+    let url = text("url").or_else(|| preset_url(text("preset")?))?;
+    // Of an unknown protocol no origin is like another, not even like itself.
+    let url = url.strip_prefix("oci://").map_or_else(|| url.to_owned(), |rest| format!("https://{rest}"));
+    Some(Url::parse(&url).ok()?.origin())
 }
 
 /// Whether an upstream reaches what a system's own managers may not: private networks, files of the server, other proxies.

@@ -1,6 +1,6 @@
 //! `migrate`: from the storage of one configuration into that of another.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -14,17 +14,18 @@ use crate::store::transfer::{Migrated, human, migrate};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The configuration file that describes the new storage. Secrets in the environment (ENTREPOT_DATABASE_URL, ENTREPOT_MASTER_KEY,
-    /// ENTREPOT_S3_…) are those of the new one, ENTREPOT_CONFIG, ENTREPOT_DATA and the other flags describe the old one.
+    /// ENTREPOT_S3_…, DBHOST …, MINIO_ENDPOINT …) are those of the new one, ENTREPOT_CONFIG, ENTREPOT_DATA and the other flags describe the old one.
+    /// Without it nothing is copied: the tables of the storage are brought up to date, as servers do it themselves when they start.
     #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    pub(super) to: Option<PathBuf>,
 }
 
 /// Migrates and says what was copied.
 ///
 /// # Errors
 /// What is wrong, in words for the operator.
-pub(super) async fn run(arguments: Arguments, config: Config, environment: &Environment) -> Result<String, Failure> {
-    let new = load(&Flags { config: Some(arguments.to.clone()), ..Flags::default() }, environment)?;
+pub(super) async fn run(to_file: &Path, config: Config, environment: &Environment) -> Result<String, Failure> {
+    let new = load(&Flags { config: Some(to_file.to_owned()), ..Flags::default() }, environment)?;
     if !config.database.url.is_sqlite() {
         return Err(Failure::Other(String::from(
             "migrate copies the embedded storage of a data directory, whose server it can be sure is stopped. For PostgreSQL use backup and restore",
@@ -38,7 +39,7 @@ pub(super) async fn run(arguments: Arguments, config: Config, environment: &Envi
     let target = DataDirectory::open(&new.server.data).map_err(not_opened)?;
     let same = directory.is(&target);
     if same && new.database.url.is_sqlite() {
-        return Err(Failure::Other(format!("{} describes the same storage: server.data is {}", arguments.to.display(), config.server.data.display())));
+        return Err(Failure::Other(format!("{} describes the same storage: server.data is {}", to_file.display(), config.server.data.display())));
     }
     let _target_lock = if same { None } else { Some(lock(&target, "a migration fills an empty storage that nobody uses")?) };
     let from = open(&config, &directory).await?;
@@ -56,10 +57,10 @@ pub(super) async fn run(arguments: Arguments, config: Config, environment: &Envi
         }
     }
     let migrated = migrate(&from, &to, &clock::system(), progress("migrate")).await.map_err(failed)?;
-    Ok(summary(&migrated, &arguments, &target, &config))
+    Ok(summary(&migrated, to_file, &target, &config))
 }
 
-fn summary(migrated: &Migrated, arguments: &Arguments, target: &DataDirectory, config: &Config) -> String {
+fn summary(migrated: &Migrated, to_file: &Path, target: &DataDirectory, config: &Config) -> String {
     let mut lines = vec![String::from("everything was copied, and is the same on both sides:")];
     lines.extend(migrated.tables.iter().filter(|(_, rows)| *rows > 0).map(|(table, rows)| format!("  {table}: {}", count(*rows, "row", "rows"))));
     let before = if migrated.known > 0 { format!(", {} by earlier runs", migrated.known) } else { String::new() };
@@ -76,7 +77,7 @@ fn summary(migrated: &Migrated, arguments: &Arguments, target: &DataDirectory, c
     }
     lines.push(format!(
         "start the server: entrepot serve --config {}; {} is as it was, and must not be served any more",
-        arguments.to.display(),
+        to_file.display(),
         config.server.data.display()
     ));
     lines.join("\n")

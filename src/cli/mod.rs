@@ -72,7 +72,7 @@ enum Command {
     Backup(backup::Arguments),
     /// Bring back what a backup holds, into an empty storage.
     Restore(restore::Arguments),
-    /// Copy everything into the storage of another configuration; may be cut off and run again.
+    /// Copy everything into the storage of another configuration; may be cut off and run again. Without --to: bring the tables up to date.
     Migrate(migrate::Arguments),
     /// First steps and emergencies, on the data directory; a running server notices within a second.
     #[command(subcommand)]
@@ -147,7 +147,10 @@ async fn execute(arguments: Arguments, environment: &Environment) -> Result<(), 
         }
         Command::Backup(arguments) => backup::run(arguments, load(&flags, environment)?).await,
         Command::Restore(arguments) => say(&restore::run(arguments, load(&flags, environment)?).await?),
-        Command::Migrate(arguments) => say(&migrate::run(arguments, load(&flags, &environment.of_embedded())?, &environment.of_shared()).await?),
+        Command::Migrate(migrate::Arguments { to: None }) => say(&storage::update_tables(&load(&flags, environment)?).await?),
+        Command::Migrate(migrate::Arguments { to: Some(to) }) => {
+            say(&migrate::run(&to, load(&flags, &environment.of_embedded())?, &environment.of_shared()).await?)
+        }
         Command::Admin(command) => say(&admin::run(command, load(&flags, environment)?, &mut std::io::stdin().lock()).await?),
     }
 }

@@ -146,6 +146,7 @@ fn options(config: Config) -> Options {
         cache_bytes: config.cache.index_bytes,
         max_upload: config.limits.max_upload_bytes,
         gc: Schedule { interval: Duration::from_secs(config.gc.interval), grace: Duration::from_secs(config.gc.grace) },
+        redis: config.redis.url,
         admin_password: config.admin_password,
         systems: config.systems.into_iter().map(|system| DeclaredSystem { name: system.name, tags: system.tags, quota_bytes: system.quota_bytes }).collect(),
         repositories,

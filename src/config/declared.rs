@@ -68,6 +68,14 @@ impl Repository {
         all
     }
 
+    /// The settings with their secrets hidden.
+    #[must_use]
+    pub fn shown_settings(&self) -> Map<String, Value> {
+        let mut settings = self.settings.as_object().cloned().unwrap_or_default();
+        crate::registry::purge::hide_secret(&mut settings);
+        settings
+    }
+
     /// The upstream with its secrets hidden.
     #[must_use]
     pub fn shown_upstream(&self) -> Option<Value> {
@@ -97,7 +105,7 @@ impl fmt::Debug for Repository {
             .field("tags", &self.tags)
             .field("upstream", &self.shown_upstream())
             .field("members", &self.members)
-            .field("settings", &self.settings)
+            .field("settings", &self.shown_settings())
             .finish()
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use super::services::Services;
+
 /// What the environment says.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -26,6 +28,10 @@ pub struct Environment {
     pub remotes: Option<PathBuf>,
     /// `ENTREPOT_ADMIN_PASSWORD`
     pub admin_password: Option<SecretString>,
+    /// `DBHOST` and its family, `MINIO_ENDPOINT` and its family
+    pub services: Services,
+    /// `REDIS_URL`
+    pub redis_url: Option<SecretString>,
 }
 
 impl Environment {
@@ -39,7 +45,7 @@ impl Environment {
     /// What of it concerns a storage in a data directory, when it describes another one too.
     #[must_use]
     pub fn of_embedded(&self) -> Self {
-        Self { database_url: None, s3_access_key: None, s3_secret_key: None, ..self.clone() }
+        Self { database_url: None, s3_access_key: None, s3_secret_key: None, services: Services::default(), redis_url: None, ..self.clone() }
     }
 
     /// What of it concerns a storage that a configuration file of its own describes: what is secret.
@@ -48,7 +54,7 @@ impl Environment {
         Self { config: None, data: None, listen: None, remotes: None, ..self.clone() }
     }
 
-    fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
+    pub(super) fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let text = |name: &str| set(name).map(|value| value.to_string_lossy().into_owned());
         Self {
@@ -61,6 +67,8 @@ impl Environment {
             s3_secret_key: text("ENTREPOT_S3_SECRET_KEY").map(SecretString::from),
             remotes: set("ENTREPOT_REMOTES").map(PathBuf::from),
             admin_password: text("ENTREPOT_ADMIN_PASSWORD").map(SecretString::from),
+            services: Services::from_lookup(&lookup),
+            redis_url: text("REDIS_URL").map(SecretString::from),
         }
     }
 }

@@ -8,6 +8,7 @@ mod declared;
 mod environment;
 mod reader;
 mod remotes;
+mod services;
 mod show;
 mod value;
 
@@ -22,6 +23,7 @@ pub use declared::{Host, Publisher, Repository, System};
 pub use environment::Environment;
 pub use reader::{Origin, Problem, Shown};
 pub use remotes::Artifactapi;
+pub use services::Services;
 pub use value::{BlobKind, DatabaseUrl, LogFormat};
 
 use reader::{Given, Reader};
@@ -65,6 +67,8 @@ pub struct Config {
     pub cache: Cache,
     /// `[gc]`
     pub gc: Gc,
+    /// `[redis]`
+    pub redis: Redis,
     /// `[log]`
     pub log: Log,
     /// `[artifactapi]`
@@ -194,6 +198,13 @@ pub struct Gc {
     pub grace: u64,
 }
 
+/// What replicas tell each other by.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// A Redis server, with its password; `None`: replicas only have the database.
+    pub url: Option<SecretString>,
+}
+
 /// What is written to standard error.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -263,22 +274,42 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let master_key_origin = section.origin_of("master_key");
     section.finish();
 
+    let problems_before = reader.problem_count();
+    let described_database = environment.services.database_url(&mut reader, environment.database_url.is_some());
+    let own_key = environment.s3_access_key.as_ref().map(|_| "ENTREPOT_S3_ACCESS_KEY");
+    let own_key = own_key.or(environment.s3_secret_key.as_ref().map(|_| "ENTREPOT_S3_SECRET_KEY"));
+    let described = environment.services.objects(&mut reader, own_key);
+    let described = described.as_ref();
+    let services_are_whole = reader.problem_count() == problems_before;
+
     let mut section = reader.section("database");
-    let given = variable("ENTREPOT_DATABASE_URL", environment.database_url.as_deref());
+    let given = match &described_database {
+        Some(url) => variable("DBHOST", Some(url.expose_secret())),
+        None => variable("ENTREPOT_DATABASE_URL", environment.database_url.as_deref()),
+    };
     let database = Database { url: section.given("url", DatabaseUrl::default(), given) };
     let database_origin = section.origin_of("url");
     section.finish();
 
+    let access_key = match described {
+        Some(objects) => variable("MINIO_ACCESS_KEY", Some(&objects.access_key)),
+        None => variable("ENTREPOT_S3_ACCESS_KEY", environment.s3_access_key.as_deref()),
+    };
+    let secret_key = match described {
+        Some(objects) => variable("MINIO_SECRET_KEY", Some(objects.secret_key.expose_secret())),
+        None => variable("ENTREPOT_S3_SECRET_KEY", secret(environment.s3_secret_key.as_ref())),
+    };
     let mut section = reader.section("blobs");
     let mut blobs = Blobs {
-        kind: section.setting("kind", BlobKind::Files),
-        bucket: section.setting("bucket", String::new()),
+        kind: section.given("kind", BlobKind::Files, variable("MINIO_ENDPOINT", described.map(|_| "s3"))),
+        bucket: section.given("bucket", String::new(), variable("MINIO_BUCKET", described.map(|objects| objects.bucket.as_str()))),
         region: section.setting("region", String::from("us-east-1")),
-        endpoint: section.setting("endpoint", value::Endpoint::default()).0,
+        endpoint: section.given("endpoint", value::Endpoint::default(), variable("MINIO_ENDPOINT", described.map(|objects| objects.endpoint.as_str()))).0,
         public_endpoint: section.setting("public_endpoint", value::Endpoint::default()).0,
-        path_style: section.setting("path_style", false),
-        access_key: section.given("access_key", String::new(), variable("ENTREPOT_S3_ACCESS_KEY", environment.s3_access_key.as_deref())),
-        secret_key: section.given("secret_key", value::Secret::default(), variable("ENTREPOT_S3_SECRET_KEY", secret(environment.s3_secret_key.as_ref()))).0,
+        // A server that is named by its host alone has no names of hosts for its buckets.
+        path_style: section.given("path_style", false, variable("MINIO_ENDPOINT", described.map(|_| "true"))),
+        access_key: section.given("access_key", String::new(), access_key),
+        secret_key: section.given("secret_key", value::Secret::default(), secret_key).0,
         authorities: None,
         prefix: section.setting("prefix", String::new()),
     };
@@ -331,6 +362,11 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let gc = Gc { interval: section.number("interval", 86_400, 0..=365 * 86_400), grace: section.number("grace", 86_400, 0..=3650 * 86_400) };
     section.finish();
 
+    let mut section = reader.section("redis");
+    let given = variable("REDIS_URL", secret(environment.redis_url.as_ref()));
+    let redis = Redis { url: section.given("url", value::RedisUrl::default(), given).0 };
+    section.finish();
+
     let mut section = reader.section("log");
     let log = Log {
         format: section.setting("format", LogFormat::Text),
@@ -367,7 +403,10 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     reader.finish();
     found.into_iter().for_each(|problem| reader.report(problem));
 
-    check::storage(&mut reader, &database.url, &blobs, server.master_key.is_some(), &origins);
+    // What half of a family says would only confuse.
+    if services_are_whole {
+        check::storage(&mut reader, &database.url, &blobs, server.master_key.is_some(), &origins);
+    }
     blobs.authorities = check::file(&mut reader, file, "blobs.ca_file", (&ca_file, &ca_file_origin), &|_| Ok(()));
     if tracing_subscriber::EnvFilter::try_new(&log.level).is_err() {
         reader.problem_at(
@@ -402,6 +441,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
         limits,
         cache,
         gc,
+        redis,
         log,
         artifactapi,
         systems: systems.into_iter().map(|(system, _)| system).collect(),

@@ -65,8 +65,9 @@ fn show_repository(text: &mut String, repository: &Repository) {
     if !repository.members.is_empty() {
         push(text, format_args!("members = {}", inline(&Value::from(repository.members.clone()))));
     }
-    if repository.settings.as_object().is_some_and(|settings| !settings.is_empty()) {
-        push(text, format_args!("settings = {}", inline(&repository.settings)));
+    let settings = repository.shown_settings();
+    if !settings.is_empty() {
+        push(text, format_args!("settings = {}", inline(&Value::Object(settings))));
     }
 }
 

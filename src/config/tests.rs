@@ -351,3 +351,92 @@ fn retention_and_quotas_stand_beside_settings_or_among_them() {
     assert!(problems(&system("\"much\""))[0].starts_with("config.toml:3: quota_bytes: expected a number of bytes"));
     assert!(config(&system("7")).show().contains("quota_bytes = 7"));
 }
+
+/// An environment with these variables.
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    Environment::from_lookup(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()))
+}
+
+/// PostgreSQL and an S3 server by the variables of other programs.
+const SERVICES: [(&str, &str); 11] = [
+    ("DBHOST", "db.example.com"),
+    ("DBPORT", "5433"),
+    ("DBUSER", "packages"),
+    ("DBPASS", "hush/1"),
+    ("DBNAME", "registry"),
+    ("MINIO_ENDPOINT", "s3.example.com:9000"),
+    ("MINIO_ACCESS_KEY", "known"),
+    ("MINIO_SECRET_KEY", "hush2"),
+    ("MINIO_BUCKET", "bytes"),
+    ("MINIO_SECURE", "true"),
+    ("ENTREPOT_MASTER_KEY", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
+];
+
+#[test]
+fn services_can_be_named_by_the_variables_of_other_programs() {
+    // Whatever the file says of the same, down to a copy of all defaults.
+    let file = include_str!("../../config.toml");
+    let all = read_with(file, &Flags::default(), &environment(&SERVICES)).unwrap();
+    assert_eq!(all.database.url.expose(), "postgres://packages:hush%2F1@db.example.com:5433/registry");
+    let blobs = &all.blobs;
+    assert_eq!((blobs.kind, blobs.bucket.as_str(), blobs.endpoint.as_deref()), (super::BlobKind::S3, "bytes", Some("https://s3.example.com:9000")));
+    assert_eq!((blobs.path_style, blobs.access_key.as_str(), blobs.secret_key.is_some()), (true, "known", true));
+    for shown in [all.show(), format!("{all:?}"), format!("{:?}", environment(&SERVICES))] {
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+    assert!(all.show().contains("# environment MINIO_BUCKET") && all.show().contains("# environment DBHOST"), "{}", all.show());
+
+    let plain: Vec<_> = SERVICES.into_iter().filter(|(name, _)| *name != "MINIO_SECURE").collect();
+    let plain = read_with("", &Flags::default(), &environment(&plain)).unwrap();
+    assert_eq!(plain.blobs.endpoint.as_deref(), Some("http://s3.example.com:9000"));
+}
+
+#[test]
+fn services_that_are_named_in_part_are_told_what_is_missing() {
+    let found = |variables: &[(&str, &str)]| -> Vec<String> {
+        read_with("", &Flags::default(), &environment(variables)).unwrap_err().iter().map(ToString::to_string).collect()
+    };
+    let without = |names: &[&str]| -> Vec<_> { SERVICES.into_iter().filter(|(name, _)| !names.contains(name)).collect() };
+    for (left_out, expected) in [
+        (&["DBPASS"][..], "environment DBHOST: DBPASS is not set: DBHOST, DBPORT, DBUSER, DBPASS, DBNAME belong together; set it too, or none"),
+        (&["DBHOST", "DBNAME"], "environment DBPORT: DBHOST, DBNAME are not set"),
+        (&["MINIO_SECRET_KEY"], "environment MINIO_ENDPOINT: MINIO_SECRET_KEY is not set"),
+        (&["MINIO_ENDPOINT", "MINIO_BUCKET"], "environment MINIO_ACCESS_KEY: MINIO_ENDPOINT, MINIO_BUCKET are not set"),
+    ] {
+        let found = found(&without(left_out));
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{left_out:?}: {found:?}");
+        assert!(!found.concat().contains("hush"), "{found:?}");
+    }
+    assert!(
+        found(&[("MINIO_SECURE", "true")])[0].starts_with("environment MINIO_SECURE: MINIO_ENDPOINT, MINIO_ACCESS_KEY, MINIO_SECRET_KEY, MINIO_BUCKET are")
+    );
+
+    let with = |name: &'static str, value: &'static str| -> Vec<_> {
+        let mut all = SERVICES.to_vec();
+        all.retain(|(known, _)| *known != name);
+        all.push((name, value));
+        all
+    };
+    for (name, value, expected) in [
+        ("DBPORT", "many", "environment DBPORT: DBPORT: expected the number of a port"),
+        ("DBHOST", "db/hush", "environment DBHOST: DBHOST: expected the name or address of a machine"),
+        ("MINIO_ENDPOINT", "http://s3.example.com", "environment MINIO_ENDPOINT: MINIO_ENDPOINT: expected a host and a port"),
+        ("MINIO_SECURE", "perhaps", "environment MINIO_SECURE: MINIO_SECURE: expected true or false"),
+        ("ENTREPOT_DATABASE_URL", "postgres://u:hush@h/d", "environment DBHOST: DBHOST and ENTREPOT_DATABASE_URL both say where PostgreSQL is"),
+        ("ENTREPOT_S3_SECRET_KEY", "hush", "environment MINIO_ENDPOINT: MINIO_ENDPOINT and ENTREPOT_S3_SECRET_KEY both speak of the S3 server"),
+        ("ENTREPOT_MASTER_KEY", "hush", "environment ENTREPOT_MASTER_KEY: server.master_key: expected 64"),
+    ] {
+        let found = found(&with(name, value));
+        assert!(found.iter().any(|problem| problem.starts_with(expected)), "{name}: {found:?}");
+        assert!(!found.concat().contains("hush"), "{found:?}");
+    }
+}
+
+#[test]
+fn redis_is_named_by_the_file_or_the_environment() {
+    let shown = |text: &str, variables: &[(&str, &str)]| read_with(text, &Flags::default(), &environment(variables)).unwrap().show();
+    assert!(config("").redis.url.is_none());
+    let all = shown("[redis]\nurl = \"redis://a.example\"", &[("REDIS_URL", "rediss://user:hush@b.example:6380/1?password=hush")]);
+    assert!(all.contains("url = \"rediss://user:hidden@b.example:6380/1?hidden\"") && all.contains("environment REDIS_URL"), "{all}");
+    assert!(problems("[redis]\nurl = \"http://hush.example\"")[0].starts_with("config.toml:2: redis.url: expected empty, or"));
+}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use toml::de::DeValue;
 
 /// A type of settings.
@@ -226,16 +226,42 @@ impl Setting for DatabaseUrl {
         known.then(|| Self(text.to_owned()))
     }
     fn show(&self) -> String {
-        let Ok(mut url) = url::Url::parse(&self.0) else { return quoted("") };
-        // A password may also stand in the query.
-        if url.query().is_some() {
-            url.set_query(Some("hidden"));
-        }
-        if url.password().is_some() && url.set_password(Some("hidden")).is_err() {
-            return quoted("(hidden)");
-        }
-        quoted(url.as_str())
+        without_password(&self.0)
     }
+}
+
+/// The address of a Redis server; nothing without one. Its password is never shown.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RedisUrl(pub(super) Option<SecretString>);
+
+impl Setting for RedisUrl {
+    const EXPECTED: &'static str = "empty, or \"redis://:password@host:6379/0\" (rediss:// with TLS)";
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        Self::from_text(value.as_str()?)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(None));
+        }
+        let known = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
+        known.then(|| Self(Some(text.into())))
+    }
+    fn show(&self) -> String {
+        self.0.as_ref().map_or_else(|| quoted(""), |url| without_password(url.expose_secret()))
+    }
+}
+
+/// A URL as it may be shown.
+fn without_password(text: &str) -> String {
+    let Ok(mut url) = url::Url::parse(text) else { return quoted("") };
+    // A password may also stand in the query.
+    if url.query().is_some() {
+        url.set_query(Some("hidden"));
+    }
+    if url.password().is_some() && url.set_password(Some("hidden")).is_err() {
+        return quoted("(hidden)");
+    }
+    quoted(url.as_str())
 }
 
 /// A setting with a few named values.

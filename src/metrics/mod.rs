@@ -82,6 +82,8 @@ pub struct Metrics {
     upstream_seconds: Histogram,
     upstream_allowance: Family<OfRegistry, Gauge>,
     upstream_allowance_left: Family<OfRegistry, Gauge>,
+    news: Family<Outcome, Counter>,
+    purges: Family<Outcome, Counter>,
     /// Answers that were given again as they were.
     pub(crate) repeated: Counter,
     /// Index documents that were in memory.
@@ -128,6 +130,8 @@ impl Metrics {
             upstream_seconds: histogram(),
             upstream_allowance: Family::default(),
             upstream_allowance_left: Family::default(),
+            news: Family::default(),
+            purges: Family::default(),
             repeated: Counter::default(),
             document_hits: Counter::default(),
             document_misses: Counter::default(),
@@ -138,6 +142,9 @@ impl Metrics {
         // What did not happen yet is 0, not absent: a first failure shows as a rise.
         for outcome in OUTCOMES {
             let _ = metrics.upstream_calls.get_or_create(&Outcome { outcome });
+        }
+        for outcome in NEWS {
+            let _ = metrics.news.get_or_create(&Outcome { outcome });
         }
         let mut registry = Registry::default();
         metrics.register(&mut registry, started);
@@ -174,6 +181,12 @@ impl Metrics {
             self.upstream_allowance.clone(),
         );
         own.register("upstream_ratelimit_remaining", "Requests that are left of it", self.upstream_allowance_left.clone());
+        own.register(
+            "replica_news",
+            "News between replicas by way of Redis: told, heard, early where the catalog had not been asked yet, dropped",
+            self.news.clone(),
+        );
+        own.register("cache_purges", "Calls to caches in front of repositories, further tries included in one, by what came of them", self.purges.clone());
         own.register("fills_running", "Downloads from upstreams that run", self.levels.fills.clone());
         own.register("uploads_staged", "Bodies that are being taken in or wait for their commit", self.levels.uploads.clone());
         own.register("catalog_connections", "Connections to the catalog that there may be", self.levels.pool_size.clone());
@@ -213,6 +226,16 @@ impl Metrics {
         self.upstream_allowance_left.get_or_create(&registry).set(left);
     }
 
+    /// Counts a call to a cache in front of a repository.
+    pub(crate) fn purged(&self, outcome: &'static str) {
+        self.purges.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts news between replicas: one of the words in `NEWS`.
+    pub(crate) fn news(&self, outcome: &'static str) {
+        self.news.get_or_create(&Outcome { outcome }).inc();
+    }
+
     /// All figures, as Prometheus reads them.
     ///
     /// # Errors
@@ -239,6 +262,7 @@ fn histogram() -> Histogram {
     Histogram::new(SECONDS)
 }
 
+const NEWS: [&str; 4] = ["told", "heard", "early", "dropped"];
 const OUTCOMES: [&str; 6] = ["found", "unchanged", "missing", "refused", "bad-answer", "unreachable"];
 
 fn outcome_of(outcome: &Result<Fetched, UpstreamError>) -> &'static str {

@@ -566,7 +566,7 @@ impl Engine {
             }
             other => other?,
         };
-        repo.advance(revision);
+        self.committed(repo, revision);
         Ok(revision)
     }
 

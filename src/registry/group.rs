@@ -215,7 +215,7 @@ impl Reader {
 }
 
 /// What was found. Nothing found while a member failed is that failure: a 404 would make clients remember that the package does not exist.
-fn first_error_unless_found<T>(outcomes: Vec<Result<Option<T>>>) -> Result<Vec<T>> {
+pub(crate) fn first_error_unless_found<T>(outcomes: Vec<Result<Option<T>>>) -> Result<Vec<T>> {
     let mut found = Vec::new();
     let mut failure = None;
     for outcome in outcomes {

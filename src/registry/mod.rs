@@ -35,6 +35,7 @@ mod mend;
 mod mirrors;
 mod mount;
 mod names;
+pub mod news;
 mod notes;
 pub mod paths;
 pub mod patterns;
@@ -42,6 +43,7 @@ mod permission;
 pub(crate) mod prefetch;
 mod proxy;
 mod pulls;
+pub mod purge;
 pub mod quota;
 pub mod reader;
 pub mod reconcile;
@@ -56,6 +58,9 @@ pub use facade::{Context, Session};
 pub use pulls::Use;
 pub use table::{Repo, Table};
 pub use view::{Moment, View};
+
+/// What is told within this time is looked at together.
+const AFTER_NEWS: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// What the engine is built from.
 pub struct Parts {
@@ -100,11 +105,17 @@ pub struct Engine {
     /// Detached work that has not ended.
     detached: Arc<AtomicUsize>,
     pub(crate) keys: Arc<keys::Keys>,
+    /// Itself, for work in the background.
+    own: std::sync::Weak<Self>,
+    /// Calls to caches in front.
+    purges: purge::Purges,
     table: RwLock<Arc<Table>>,
     /// The catalog's epoch that the table was built at, or later.
     table_epoch: AtomicU64,
     /// How often blobs were marked as damaged, or unmarked, when that was looked at last. Entries in memory carry it in their key.
     damage: AtomicU64,
+    /// What replicas tell each other.
+    board: news::Board,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
     cache: cache::Caches,
@@ -132,7 +143,9 @@ impl Engine {
     pub async fn new(parts: Parts) -> Result<Arc<Self>> {
         let keys = Arc::new(keys::Keys::new(parts.catalog.clone(), parts.master_key));
         parts.access.use_keys(Arc::clone(&keys));
-        let engine = Arc::new(Self {
+        let engine = Arc::new_cyclic(|own| Self {
+            own: std::sync::Weak::clone(own),
+            purges: purge::Purges::default(),
             metrics: Metrics::new((parts.clock)()),
             detached: Arc::default(),
             keys,
@@ -146,6 +159,7 @@ impl Engine {
             table: RwLock::default(),
             table_epoch: AtomicU64::new(0),
             damage: AtomicU64::new(0),
+            board: news::Board::default(),
             reloading: tokio::sync::Mutex::default(),
             cache: cache::Caches::new(parts.cache_bytes),
             locks: locks::KeyedLocks::default(),
@@ -202,6 +216,7 @@ impl Engine {
         }
         *self.table.write() = Arc::new(table);
         self.table_epoch.store(epoch, Ordering::Release);
+        self.board.tell(&self.metrics, news::News::Epoch(epoch));
         Ok(())
     }
 
@@ -236,20 +251,25 @@ impl Engine {
         Ok(())
     }
 
-    /// Notices what other processes wrote: four times a second a look at the database's own change counter, and a reload when
-    /// it moved. Runs until the process ends.
+    /// Notices what other processes wrote: four times a second, and whenever another replica tells of a change, a look at the database's own
+    /// change counter, and a reload when it moved. Runs until the process ends.
     pub async fn watch(self: Arc<Self>) {
         let mut seen = self.catalog.data_version().await.ok();
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(250));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                // However much is told: a look at a time.
+                () = self.board.news() => tokio::time::sleep(AFTER_NEWS).await,
+            }
             let outcome = async {
                 let version = self.catalog.data_version().await?;
                 if seen.replace(version) != Some(version) {
                     self.reload().await?;
                     self.access.refresh().await?;
                 }
+                self.look_at_heard().await?;
                 Ok::<_, Error>(())
             };
             if let Err(error) = outcome.await {

@@ -12,10 +12,11 @@ use serde_json::{Map, Value};
 use crate::registry::artifactapi::{ARTIFACTAPI, Remote};
 use crate::registry::paths::{PATHS, Paths};
 use crate::registry::patterns::Patterns;
+use crate::registry::purge::{PURGE, Purge};
 use crate::registry::quota::{QUOTA, quota};
 use crate::registry::retention::{RETENTION, Retention};
 use crate::registry::rules::Rules;
-use crate::registry::table::{NAMESPACE, REDIRECT_DOWNLOADS, check_namespace, members, upstream_settings};
+use crate::registry::table::{NAMESPACE, REDIRECT_DOWNLOADS, check_namespace, members, towards, upstream_settings};
 use crate::store::catalog::Catalog;
 use crate::store::model::NewRepository;
 
@@ -62,6 +63,7 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
     match wanted.kind {
         Kind::Proxy => {
             let upstream = upstream_settings(&settings).map_err(named)?;
+            towards(Arc::clone(format), &settings).map_err(named)?;
             if let Some(spoken) = upstream.preset_format().filter(|spoken| *spoken != wanted.format) {
                 return Err(named(Error::bad_request(format!("upstream.preset: that registry speaks {spoken}, not {}", wanted.format))));
             }
@@ -88,6 +90,7 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
     if quota(&settings).map_err(named)?.is_some() && wanted.kind != Kind::Hosted {
         return Err(misplaced(QUOTA, "hosted"));
     }
+    Purge::from_settings(&settings).map_err(named)?;
     check_namespace(&settings).map_err(named)?;
     Remote::from_settings(&settings).map_err(named)?;
     let own: Map<String, Value> = wanted
@@ -96,7 +99,7 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
         .filter(|(name, _)| {
             !matches!(
                 name.as_str(),
-                "upstream" | "members" | "rules" | "publish_to" | "patterns" | PATHS | ARTIFACTAPI | NAMESPACE | REDIRECT_DOWNLOADS | RETENTION | QUOTA
+                "upstream" | "members" | "rules" | "publish_to" | "patterns" | PATHS | ARTIFACTAPI | NAMESPACE | REDIRECT_DOWNLOADS | RETENTION | QUOTA | PURGE
             )
         })
         .map(|(name, value)| (name.clone(), value.clone()))

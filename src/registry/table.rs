@@ -12,6 +12,7 @@ use serde::Deserialize as _;
 
 use crate::registry::paths::Paths;
 use crate::registry::patterns::Patterns;
+use crate::registry::purge::Purge;
 use crate::registry::quota::quota;
 use crate::registry::rules::Rules;
 use crate::registry::view::Moment;
@@ -42,6 +43,8 @@ pub struct Repo {
     pub paths: Paths,
     /// Most bytes that it has.
     pub quota: Option<u64>,
+    /// What is called after a change.
+    pub purge: Option<Purge>,
     /// A proxy's upstream.
     pub upstream: Option<Arc<Upstream>>,
     /// A group's members in order, groups among them already replaced by their members.
@@ -187,6 +190,10 @@ impl Table {
 
     fn plain(&self, row: RepositoryRow, formats: &[Arc<dyn Format>], previous: &Self) -> Result<Repo, String> {
         let format = find_format(&row, formats)?;
+        let format = match row.kind {
+            Kind::Proxy => towards(format, &row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?,
+            _ => format,
+        };
         let known = previous.get(&row.address).filter(|known| known.id() == row.id);
         let upstream = match row.kind {
             Kind::Proxy => match known.filter(|known| known.row.settings == row.settings && known.row.declared == row.declared) {
@@ -200,6 +207,7 @@ impl Table {
         let patterns = Patterns::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         let paths = Paths::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         let quota = quota(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
+        let purge = Purge::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         Ok(Repo {
             system_tags: self.system_tags(&row.address),
             format,
@@ -207,6 +215,7 @@ impl Table {
             patterns,
             paths,
             quota,
+            purge,
             upstream,
             leaves: Vec::new(),
             head: head(&row, known),
@@ -248,7 +257,9 @@ impl Table {
         }
         let known = previous.get(address).filter(|known| known.id() == row.id);
         let rules = Rules::from_settings(&row.settings).map_err(|error| format!("{address}: {}", error.message()))?;
+        let purge = Purge::from_settings(&row.settings).map_err(|error| format!("{address}: {}", error.message()))?;
         let repo = Repo {
+            purge,
             system_tags: self.system_tags(address),
             format,
             rules,
@@ -269,6 +280,21 @@ impl Table {
 fn find_format(row: &RepositoryRow, formats: &[Arc<dyn Format>]) -> Result<Arc<dyn Format>, String> {
     let found = formats.iter().find(|format| format.id() == row.format);
     found.cloned().ok_or_else(|| format!("{}: this server does not speak {:?}", row.address, row.format))
+}
+
+/// A format as it is towards the upstream of a repository: by another protocol, where the URL says so.
+///
+/// # Errors
+/// 400 for a protocol that the format does not speak.
+pub(crate) fn towards(format: Arc<dyn Format>, settings: &serde_json::Value) -> Result<Arc<dyn Format>> {
+    let url = settings.get("upstream").and_then(|upstream| upstream.get("url")).and_then(serde_json::Value::as_str);
+    match url.and_then(|url| url.split_once("://")) {
+        None | Some(("http" | "https", _)) => Ok(format),
+        Some((scheme, _)) => format.towards(scheme, settings).ok_or_else(|| {
+            let shown: String = scheme.chars().take(20).collect();
+            Error::bad_request(format!("upstream.url begins with {shown}://, which repositories of the format {} do not speak: use https://", format.id()))
+        }),
+    }
 }
 
 fn head(row: &RepositoryRow, known: Option<&Arc<Repo>>) -> Arc<AtomicU64> {

@@ -14,6 +14,7 @@ mod answer;
 mod bearer;
 mod body;
 mod breaker;
+mod call;
 mod client;
 mod door;
 mod egress;
@@ -31,6 +32,7 @@ mod tests;
 
 pub(crate) use answer::is_out_of_reach;
 pub use answer::{Fetched, UpstreamError};
+pub use call::Caller;
 pub use client::{Fetch, Target, Trust, Upstream};
 pub use presets::{preset_of, preset_url};
 pub use settings::{UpstreamSettings, hide_secrets};

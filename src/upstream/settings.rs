@@ -19,6 +19,8 @@ pub struct UpstreamSettings {
     /// A well-known registry, by the name that its images are called by: `docker.io`.
     #[serde(deserialize_with = "filled")]
     pub preset: Option<String>,
+    /// Whether an upstream at `oci://` is reached without TLS, as `--plain-http` says it to clients.
+    pub plain_http: bool,
     /// Hosts (`auth.example`, `10.0.0.1:5001`) that may get user name and password when the upstream says that tokens are to be had there,
     /// besides its own and those of the same domain.
     pub token_hosts: Vec<String>,
@@ -66,6 +68,7 @@ impl Default for UpstreamSettings {
         Self {
             url: String::new(),
             preset: None,
+            plain_http: false,
             token_hosts: Vec::new(),
             username: None,
             password: None,
@@ -168,7 +171,16 @@ impl UpstreamSettings {
             ("", None) => return Err("upstream.url is missing: a proxy needs the root of the registry that it stands for".to_owned()),
             (url, _) => url,
         };
-        let mut url = Url::parse(text).map_err(|error| format!("upstream.url is not a URL ({error}): write it like https://registry.example/"))?;
+        // The path of an `oci://` is that of a repository below the interface of registries.
+        let written = text.strip_prefix(OCI).map(|rest| {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            format!("{}://{host}/v2/{path}", if self.plain_http { "http" } else { "https" })
+        });
+        if self.plain_http && written.is_none() {
+            return Err("upstream.plain_http is for oci:// only: write http:// in upstream.url".to_owned());
+        }
+        let mut url = Url::parse(written.as_deref().unwrap_or(text))
+            .map_err(|error| format!("upstream.url is not a URL ({error}): write it like https://registry.example/"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err("upstream.url must begin with https:// or http:// and name a host".to_owned());
         }
@@ -217,6 +229,9 @@ impl fmt::Debug for UpstreamSettings {
     }
 }
 
+/// How the URLs of registries begin that clients call by a protocol of its own.
+const OCI: &str = "oci://";
+
 /// Most hosts in `token_hosts`.
 const MOST_TOKEN_HOSTS: usize = 16;
 
@@ -262,6 +277,16 @@ mod tests {
         assert_eq!(settings.check(), Ok(()));
         assert_eq!(settings.root().unwrap().as_str(), "https://registry.example/npm/");
         assert_eq!((settings.mutable_ttl, settings.immutable_ttl, settings.allow_private), (300, 0, false));
+    }
+
+    #[test]
+    fn a_registry_by_its_own_protocol_is_reached_by_http() {
+        let root = |text: &str| read(text).root().unwrap().to_string();
+        assert_eq!(root(r#"url = "oci://registry.example/org/charts""#), "https://registry.example/v2/org/charts/");
+        assert_eq!(root(r#"url = "oci://registry.example:5000""#), "https://registry.example:5000/v2/");
+        assert_eq!(root("url = \"oci://127.0.0.1:5000/charts/\"\nplain_http = true"), "http://127.0.0.1:5000/v2/charts/");
+        assert!(complaint("url = \"https://registry.example/\"\nplain_http = true").contains("oci:// only"));
+        assert!(complaint(r#"url = "oci://u:p@registry.example/""#).contains("upstream.username"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod alpine;
 mod artifactapi;
+mod deploy;
 mod direct_uploads;
 mod generic;
 mod generic_uploads;
@@ -14,6 +15,9 @@ mod helm;
 #[expect(dead_code, reason = "other tests need more of what is shared")]
 #[path = "../support/issuer.rs"]
 mod issuer;
+#[expect(dead_code, reason = "other tests need more of what is shared")]
+#[path = "../durability/link.rs"]
+mod link;
 mod maven;
 mod maven_many;
 mod maven_staging;
@@ -25,6 +29,7 @@ mod npm_quickstart;
 mod oci;
 mod pypi;
 mod redirects;
+mod redis;
 #[path = "../support/relay.rs"]
 mod relay;
 mod replicas;

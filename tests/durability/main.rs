@@ -9,6 +9,7 @@ mod crash;
 mod faults;
 mod full_disk;
 mod items;
+mod limited;
 mod link;
 mod old_data;
 #[expect(dead_code, reason = "other tests need more of a raw request")]

@@ -221,6 +221,7 @@ fn options(data: PathBuf) -> Options {
         cache_bytes: 32 << 20,
         max_upload: 1 << 30,
         gc: Schedule { interval: Duration::ZERO, grace: Duration::from_secs(86_400) },
+        redis: None,
         admin_password: Some(PASSWORD.into()),
         systems: vec![system("main"), system(SYSTEM), system("beta")],
         repositories: Vec::<Wanted>::new(),

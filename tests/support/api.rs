@@ -75,6 +75,11 @@ impl Api {
         Self::new(base, Credentials::None)
     }
 
+    /// The URL of the server, without a slash at its end.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// A request that the test completes itself, with credentials: `server.admin().request(Method::PUT, "/main/generic/x")`.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));

@@ -4,6 +4,7 @@ pub(crate) mod alpine;
 pub(crate) mod api;
 pub(crate) mod balancer;
 pub(crate) mod clients;
+mod confinement;
 pub(crate) mod distribution;
 pub(crate) mod engine;
 pub(crate) mod forwarder;
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 
 use api::Api;
 use balancer::Balancer;
+use confinement::Confinement;
 use replica::Replica;
 use storage::{Between, Shared};
 
@@ -38,6 +40,8 @@ pub(crate) struct Builder {
     pub(crate) data: Option<PathBuf>,
     replicas: bool,
     between: Option<Between>,
+    by_variables: bool,
+    within: Option<u64>,
 }
 
 impl Builder {
@@ -59,6 +63,24 @@ impl Builder {
         self
     }
 
+    /// Replicas learn of PostgreSQL and S3 by the variables of other programs, and by nothing else.
+    pub(crate) fn by_variables(mut self) -> Self {
+        self.by_variables = true;
+        self
+    }
+
+    /// Each of its processes has so many bytes of memory.
+    pub(crate) fn within(mut self, bytes: u64) -> Self {
+        self.within = Some(bytes);
+        self
+    }
+
+    /// A variable that it sees.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// One process on a data directory of its own, on whatever storage the other tests run.
     pub(crate) fn alone(mut self) -> Self {
         self.replicas = false;
@@ -68,15 +90,17 @@ impl Builder {
     /// Starts it in a fresh directory and waits until it is ready.
     pub(crate) fn start(self) -> TestServer {
         let folder = tempfile::tempdir().unwrap();
-        let pair = self.replicas.then(|| Pair::new(self.between));
+        let pair = self.replicas.then(|| Pair::new(self.between, self.by_variables));
         let mut environment = self.environment;
-        environment.extend(pair.iter().map(|pair| (String::from("ENTREPOT_DATABASE_URL"), pair.shared.database_url())));
+        environment.extend(pair.iter().flat_map(Pair::environment));
         let folders: Vec<_> = match pair {
             None => vec![folder.path().to_owned()],
             Some(_) => (1..=storage::REPLICAS).map(|number| folder.path().join(format!("replica-{number}"))).collect(),
         };
         let (config, data) = (folder.path().join("config.toml"), self.data);
-        let replicas = folders.iter().map(|folder| Replica::new(folder, data.as_deref(), &config, &environment)).collect();
+        let within = self.within;
+        let replica = |folder: &PathBuf| Replica::new(folder, data.as_deref(), &config, &environment).within(within.map(Confinement::new));
+        let replicas = folders.iter().map(replica).collect();
         let mut server = TestServer { replicas, pair, address: String::new(), folder };
         server.configure(&self.config);
         server.launch("127.0.0.1:0");
@@ -136,15 +160,21 @@ fn log_at_once(text: &str) -> String {
 struct Pair {
     balancer: Balancer,
     shared: Shared,
+    by_variables: bool,
 }
 
 impl Pair {
-    fn new(between: Option<Between>) -> Self {
+    fn new(between: Option<Between>, by_variables: bool) -> Self {
         let mut shared = Shared::new();
         if let Some(between) = between {
             shared.through(between);
         }
-        Self { balancer: Balancer::start(), shared }
+        Self { balancer: Balancer::start(), shared, by_variables }
+    }
+
+    /// What tells the replicas where everything is, as far as the environment does.
+    fn environment(&self) -> Vec<(String, String)> {
+        if self.by_variables { self.shared.variables() } else { vec![(String::from("ENTREPOT_DATABASE_URL"), self.shared.database_url())] }
     }
 
     /// A configuration with what all replicas must share.
@@ -156,7 +186,9 @@ impl Pair {
         };
         let (mut server, mut blobs) = (section("server"), section("blobs"));
         server.insert(String::from("master_key"), self.shared.master_key().into());
-        blobs.extend(self.shared.blobs());
+        if !self.by_variables {
+            blobs.extend(self.shared.blobs());
+        }
         config.insert(String::from("server"), server.into());
         config.insert(String::from("blobs"), blobs.into());
         config.to_string()
@@ -176,7 +208,15 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// A server to be set up.
     pub(crate) fn builder() -> Builder {
-        Builder { config: String::new(), environment: Vec::new(), data: None, replicas: storage::wants_replicas(), between: None }
+        Builder {
+            config: String::new(),
+            environment: Vec::new(),
+            data: None,
+            replicas: storage::wants_replicas(),
+            between: None,
+            by_variables: false,
+            within: None,
+        }
     }
 
     /// A server with the default configuration.
@@ -231,6 +271,11 @@ impl TestServer {
             text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse::<u64>().unwrap()
         };
         self.pids().into_iter().map(of).sum()
+    }
+
+    /// What holds its processes to their memory.
+    pub(crate) fn confinements(&self) -> Vec<&Confinement> {
+        self.replicas.iter().filter_map(Replica::confinement).collect()
     }
 
     /// Ends it as a power cut would (`kill -9`).

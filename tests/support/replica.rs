@@ -8,7 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::confinement::Confinement;
 use super::process::{self, Running};
+
+/// The built program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_entrepot");
 
 /// How long a server may take until it is ready, or has ended: a dev build on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,6 +27,8 @@ pub(crate) struct Replica {
     lines: Option<mpsc::Receiver<String>>,
     address: Option<SocketAddr>,
     starts: usize,
+    // Behind the process: a group can only go without one.
+    confinement: Option<Confinement>,
 }
 
 impl Replica {
@@ -31,7 +37,18 @@ impl Replica {
         std::fs::create_dir_all(folder).unwrap();
         let data = data.map_or_else(|| folder.join("data"), Path::to_owned);
         let (folder, config) = (folder.to_owned(), config.to_owned());
-        Self { folder, data, config, environment: environment.to_vec(), running: None, lines: None, address: None, starts: 0 }
+        Self { folder, data, config, environment: environment.to_vec(), running: None, lines: None, address: None, starts: 0, confinement: None }
+    }
+
+    /// The same within a confinement.
+    pub(crate) fn within(mut self, confinement: Option<Confinement>) -> Self {
+        self.confinement = confinement;
+        self
+    }
+
+    /// What holds it to its memory.
+    pub(crate) fn confinement(&self) -> Option<&Confinement> {
+        self.confinement.as_ref()
     }
 
     /// Its data directory.
@@ -82,7 +99,15 @@ impl Replica {
     pub(crate) fn begin(&mut self, listen: &str, password: &str) {
         self.starts += 1;
         let log = File::create(self.log_file(self.starts)).unwrap();
-        let mut command = self.program();
+        let mut command = match self.confinement.as_ref().and_then(Confinement::entrance) {
+            None => self.program(),
+            Some(entrance) => {
+                // From its first page on.
+                let mut command = Command::new("sh");
+                command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(entrance).arg(PROGRAM);
+                self.prepared(command)
+            }
+        };
         command.args(["serve", "--listen", listen]).env("ENTREPOT_ADMIN_PASSWORD", password);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
@@ -101,7 +126,11 @@ impl Replica {
 
     /// The built program with the configuration of this server.
     pub(crate) fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_entrepot"));
+        self.prepared(Command::new(PROGRAM))
+    }
+
+    /// A command in this server's folder and environment.
+    fn prepared(&self, mut command: Command) -> Command {
         process::clean(&mut command);
         command.current_dir(&self.folder).env("RUST_BACKTRACE", "1").env("ENTREPOT_CONFIG", &self.config).env("ENTREPOT_DATA", self.data());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -6,10 +6,13 @@
 //! artifact, as in repositories of images: the blobs are those of the archive and the provenance file, and the manifests belong to the version.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{BaseUrl, Error, Format, Fragment, Holding, Located, Records, Result, RouteTable, Snippet, UpstreamIndex, UpstreamPath};
-use entrepot_oci_core::{housekeeping, layout};
+use entrepot_kit::{
+    BaseUrl, CheckedDocument, Error, Format, Fragment, Holding, Located, Need, Records, Result, RouteTable, Snippet, UpstreamIndex, UpstreamPath,
+};
+use entrepot_oci_core::{housekeeping, layout, upstream as registry};
 
 pub mod archive;
 pub mod artifact;
@@ -30,8 +33,11 @@ pub mod yaml;
 pub const ID: &str = "helm";
 
 /// The format.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Helm;
+#[derive(Debug, Clone, Default)]
+pub struct Helm {
+    /// Towards an upstream that is a registry: the charts of which the index is made.
+    registry: Option<Vec<String>>,
+}
 
 impl Format for Helm {
     fn id(&self) -> &'static str {
@@ -60,8 +66,42 @@ impl Format for Helm {
         chart.or_else(|| layout::image_of(path)).map(str::to_owned)
     }
 
+    fn towards(&self, scheme: &str, settings: &serde_json::Value) -> Option<Arc<dyn Format>> {
+        (scheme == "oci").then(|| Arc::new(Self { registry: Some(settings::charts(settings)) }) as _)
+    }
+
+    fn index_parts(&self) -> &[String] {
+        self.registry.as_deref().unwrap_or_default()
+    }
+
     fn classify(&self, path: &str) -> UpstreamPath {
-        upstream::classify(path)
+        match &self.registry {
+            Some(_) => upstream::classify_artifact(path),
+            None => upstream::classify(path),
+        }
+    }
+
+    fn upstream_prefix(&self) -> &'static str {
+        if self.registry.is_some() { "v2/" } else { "" }
+    }
+
+    fn upstream_challenges(&self) -> bool {
+        self.registry.is_some()
+    }
+
+    fn check_upstream_document(&self, path: &str, content_type: Option<&str>, document: &Bytes) -> Result<CheckedDocument> {
+        registry::check(path, content_type, document)
+    }
+
+    fn path_of_name(&self, path: &str, name: &str) -> Option<String> {
+        registry::path_of_name(path, name)
+    }
+
+    fn join_pages(&self, pages: &[Bytes]) -> Result<Bytes> {
+        match &self.registry {
+            Some(_) => registry::join_pages(pages),
+            None => pages.first().cloned().ok_or_else(|| Error::bad_gateway("an answer without a page")),
+        }
     }
 
     fn check_upstream_file(&self, path: &str, _content_type: Option<&str>, beginning: &[u8]) -> Result<()> {
@@ -69,11 +109,17 @@ impl Format for Helm {
     }
 
     fn upstream_index(&self, package: &str) -> Option<UpstreamIndex> {
-        upstream::index(package)
+        match &self.registry {
+            Some(_) => registry::index(package),
+            None => upstream::index(package),
+        }
     }
 
-    fn upstream_records(&self, _package: &str, document: &Bytes, _fragments: &'static str) -> Result<Records> {
-        upstream::records(document)
+    fn upstream_records(&self, package: &str, document: &Bytes, fragments: &'static str) -> Result<Records> {
+        match &self.registry {
+            Some(_) => upstream::tags(package, document, fragments),
+            None => upstream::records(document),
+        }
     }
 
     fn locate_listed(&self, path: &str, records: &Records) -> Option<Located> {
@@ -81,7 +127,14 @@ impl Format for Helm {
     }
 
     fn version_path(&self, package: &str, version: &str) -> Option<String> {
-        name::fits(package, version).then(|| name::path(package, version))
+        match &self.registry {
+            Some(_) => registry::version_path(package, &version::tag(version)),
+            None => name::fits(package, version).then(|| name::path(package, version)),
+        }
+    }
+
+    fn needs(&self, path: &str, document: &Bytes, platforms: &[String]) -> Result<Vec<Need>> {
+        if self.registry.is_some() { registry::needs(path, document, platforms) } else { Ok(Vec::new()) }
     }
 
     fn version_order(&self, one: &str, other: &str) -> Ordering {

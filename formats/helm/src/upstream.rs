@@ -1,11 +1,15 @@
-//! Pulling through: an upstream has one index, which says where charts are (anywhere) and what they hash to.
+//! Pulling through: a classic upstream has one index, which says where charts are (anywhere) and what they hash to. A registry has a list of
+//! tags for each chart.
 
 use bytes::Bytes;
-use entrepot_kit::{ALL_PACKAGES, Algorithm, Digests, Error, Located, Records, Result, UpstreamIndex, UpstreamPath};
-use entrepot_oci_core::layout;
+use entrepot_kit::{ALL_PACKAGES, Algorithm, Digests, Error, Located, Records, Result, UpstreamIndex, UpstreamPath, VersionRecord};
+use entrepot_oci_core::{layout, upstream as registry};
+use serde_json::json;
 
-use crate::index;
-use crate::name::{ChartPath, PROV};
+use crate::chart::Chart;
+use crate::index::{self, Entry, FRAGMENTS};
+use crate::name::{self, ChartPath, PROV};
+use crate::version;
 
 /// What a path is: charts and their provenance files are where the index says.
 pub(crate) fn classify(path: &str) -> UpstreamPath {
@@ -15,6 +19,31 @@ pub(crate) fn classify(path: &str) -> UpstreamPath {
         None if layout::image_of(path).is_some() => UpstreamPath::Own,
         None => UpstreamPath::NotOurs,
     }
+}
+
+/// What a path is where the upstream is a registry: its own paths, and no others. Charts under their names are answered from these.
+pub(crate) fn classify_artifact(path: &str) -> UpstreamPath {
+    if ChartPath::parse(path).is_some() { UpstreamPath::Own } else { registry::classify(path) }
+}
+
+/// Reads the list of a chart's tags: as they are, or as entries of an index, of those that are versions. What else the chart says of itself is
+/// in its manifests, of which none is fetched for a list.
+pub(crate) fn tags(chart: &str, document: &Bytes, fragments: &'static str) -> Result<Records> {
+    let mut records = registry::records(chart, document)?;
+    if fragments != FRAGMENTS {
+        return Ok(records);
+    }
+    let entry = |record: VersionRecord| {
+        let version = version::of_tag(&record.version);
+        if !name::fits(chart, &version) {
+            return None;
+        }
+        let said = Chart::of(&json!({ "apiVersion": "v2", "name": chart, "version": version })).ok()?;
+        let bytes = Entry { chart: &said, created: "", digest: None, urls: None }.to_bytes().ok()?.into();
+        Some(VersionRecord { version, published: None, bytes })
+    };
+    records.versions = records.versions.into_iter().filter_map(entry).collect();
+    Ok(records)
 }
 
 /// The index of all charts.
@@ -58,7 +87,7 @@ pub(crate) fn check_file(path: &str, beginning: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{beside, check_file, classify, index, locate, records};
+    use super::{beside, check_file, classify, classify_artifact, index, locate, records, tags};
     use bytes::Bytes;
     use entrepot_kit::{ALL_PACKAGES, UpstreamPath};
 
@@ -87,5 +116,21 @@ mod tests {
         assert_eq!(index("web"), None);
         assert!(check_file("charts/web/web-1.0.0.tgz", b"\x1f\x8b\x08").is_ok() && check_file("charts/web/web-1.0.0.tgz", b"<html>").is_err());
         assert!(check_file("charts/web/web-1.0.0.tgz.prov", b"-----BEGIN").is_ok() && check_file("charts/web/web-1.0.0.tgz.prov", b"<html>").is_err());
+    }
+
+    #[test]
+    fn a_registry_has_paths_and_tags_of_its_own() {
+        assert_eq!(classify_artifact("charts/web/web-1.0.0.tgz"), UpstreamPath::Own);
+        assert!(matches!(classify_artifact("web/manifests/1.0.0"), UpstreamPath::Document(_)));
+        assert!(matches!(classify_artifact(&format!("web/blobs/sha256:{}", "a".repeat(64))), UpstreamPath::Immutable { .. }));
+        assert_eq!(classify_artifact("index.yaml"), UpstreamPath::NotOurs);
+        let list = Bytes::from_static(br#"{"name": "charts/web", "tags": ["1.0.0_x", "latest", "v2", "1.0.0-rc.1", "sha256-aa.sig"]}"#);
+        let versions = |kind| tags("web", &list, kind).unwrap().versions;
+        assert_eq!(versions("tags").len(), 5);
+        let entries = versions(crate::index::FRAGMENTS);
+        assert_eq!(entries.iter().map(|entry| entry.version.as_str()).collect::<Vec<_>>(), ["1.0.0-rc.1", "1.0.0+x", "v2"]);
+        let entry: serde_json::Value = serde_json::from_slice(&entries[1].bytes).unwrap();
+        assert_eq!(entry["urls"][0], "charts/web/web-1.0.0+x.tgz");
+        assert!(tags("web", &Bytes::from_static(b"<html>"), "tags").is_err());
     }
 }

@@ -40,6 +40,18 @@ pub trait Format: Send + Sync + 'static {
         RouteTable(&[])
     }
 
+    /// The same format towards an upstream that speaks another protocol than its usual one, by the beginning of that one's URL (`oci`); `None`
+    /// for protocols that it does not speak. `settings` are those of the repository.
+    fn towards(&self, _scheme: &str, _settings: &serde_json::Value) -> Option<Arc<dyn Format>> {
+        None
+    }
+
+    /// The packages of which the index of [`crate::ALL_PACKAGES`] is put together, where the upstream has none: for formats that list versions
+    /// there ([`Self::lists_versions`]).
+    fn index_parts(&self) -> &[String] {
+        &[]
+    }
+
     /// The pieces of index documents that a version contributes, from what its client published.
     ///
     /// # Errors

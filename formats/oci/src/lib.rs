@@ -9,11 +9,10 @@ mod route;
 mod settings;
 mod signatures;
 pub mod testing;
-mod upstream;
 
 use bytes::Bytes;
 use entrepot_kit::{BaseUrl, CheckedDocument, Error, Format, Holding, Need, Records, Result, RouteTable, Snippet, UpstreamIndex, UpstreamPath};
-use entrepot_oci_core::{housekeeping, layout};
+use entrepot_oci_core::{housekeeping, layout, upstream};
 
 /// The OCI format.
 #[derive(Debug, Clone, Copy, Default)]

@@ -273,8 +273,10 @@ impl Work<'_> {
         };
         match self.run.catalog.commit(commit).await {
             Ok(revision) => {
-                if let Some(repo) = self.run.engine.and_then(|engine| engine.repo(&self.row.address)).filter(|repo| repo.id() == self.row.id) {
-                    repo.advance(revision);
+                if let Some(engine) = self.run.engine
+                    && let Some(repo) = engine.repo(&self.row.address).filter(|repo| repo.id() == self.row.id)
+                {
+                    engine.committed(&repo, revision);
                 }
                 Ok(Some(revision))
             }

@@ -12,6 +12,7 @@ use super::{PATIENCE, PATIENCE_WITH_COPY};
 use crate::access::without_tokens;
 use crate::registry::facade::Known;
 use crate::registry::fill::{Head, Progress};
+use crate::registry::news::News;
 use crate::registry::paths::Renewal;
 use crate::registry::{Engine, Repo};
 use crate::store::blobs::{StagedBlob, WriteSpec};
@@ -38,6 +39,7 @@ impl Engine {
 
     pub(super) async fn note_upstream(&self, repo: &Repo, state: UpstreamState) -> Result<()> {
         self.catalog.put_upstream_state(repo.id(), state.clone()).await?;
+        self.board.tell(&self.metrics, News::Upstream(repo.id(), state.key.clone()));
         self.cache.upstream.insert((repo.id(), state.key.clone()), Arc::new(state));
         Ok(())
     }
@@ -284,7 +286,7 @@ impl Engine {
             deaths: Vec::new(),
             births: vec![row],
         };
-        repo.advance(self.catalog.commit(commit).await?);
+        self.committed(repo, self.catalog.commit(commit).await?);
         Ok(())
     }
 

@@ -19,9 +19,11 @@ mod document;
 mod fetch;
 mod job;
 mod part;
+mod parts;
 mod reach;
 
 use job::{Job, MAX_INDEX, What};
+use parts::is_put_together;
 
 /// How long upstream may take to begin its answer when there is nothing else to give.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,10 +34,16 @@ const LIST_LIFETIME: u64 = 3600;
 
 impl Reader {
     pub(crate) async fn proxy_stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
+        if is_put_together(repo, package) {
+            return self.stamp_of_parts(repo).await;
+        }
         Ok(self.index(repo, package).await?.and_then(|index| stamp_of(repo, &index)))
     }
 
     pub(crate) async fn proxy_records(&self, repo: &Arc<Repo>, package: &str, kind: &'static str) -> Result<Option<Records>> {
+        if is_put_together(repo, package) {
+            return self.records_of_parts(repo, kind).await;
+        }
         let Some(stored) = self.index(repo, package).await? else { return Ok(None) };
         let document = self.engine.whole(&stored).await?;
         let (format, package, digest) = (Arc::clone(&repo.format), package.to_owned(), stored.entry.digest);

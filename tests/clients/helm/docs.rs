@@ -43,6 +43,6 @@ async fn helm_page_says_what_works() {
 #[test]
 fn helm_page_shows_settings_that_are_taken() {
     let config = repositories_of(&page());
-    assert_eq!(config.matches("[[repository]]").count(), 3, "{config}");
+    assert_eq!(config.matches("[[repository]]").count(), 4, "{config}");
     TestServer::builder().config(config).start();
 }

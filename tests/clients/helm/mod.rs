@@ -4,6 +4,8 @@
 mod artifacts;
 mod classic;
 mod docs;
+mod purge;
+mod registry;
 
 use std::path::{Path, PathBuf};
 
@@ -12,31 +14,32 @@ use crate::support::process::{self, Output};
 use crate::support::{ADMIN_PASSWORD, TestServer, three_repositories};
 
 /// The Helms that `tests/run` installed.
-const HELMS: [&str; 2] = ["helm3", "helm4"];
+pub(crate) const HELMS: [&str; 2] = ["helm3", "helm4"];
 /// Who signs charts.
 const SIGNER: &str = "Test Signer <signer@example.com>";
 
 /// A Helm in a home of its own.
-struct Helm {
+pub(crate) struct Helm {
     home: Home,
     version: &'static str,
-    folder: PathBuf,
+    /// Where it works.
+    pub(crate) folder: PathBuf,
 }
 
 impl Helm {
-    fn new(version: &'static str) -> Self {
+    pub(crate) fn new(version: &'static str) -> Self {
         let home = Home::new();
         let folder = home.project("charts");
         Self { home, version, folder }
     }
 
-    fn program(version: &str) -> PathBuf {
+    pub(crate) fn program(version: &str) -> PathBuf {
         let program = installed().join(version).join("helm");
         assert!(program.exists(), "{version} is not installed: {} is missing; run tests/run", program.display());
         program
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.run_in(&self.folder, arguments)
     }
 
@@ -85,12 +88,12 @@ impl Helm {
     }
 
     /// Adds a repository under a name.
-    fn add(&self, name: &str, url: &str) {
+    pub(crate) fn add(&self, name: &str, url: &str) {
         self.run(&["repo", "add", name, url]).succeeded();
     }
 
     /// The charts that a search finds, with their newest versions.
-    fn search(&self, text: &str) -> Vec<(String, String)> {
+    pub(crate) fn search(&self, text: &str) -> Vec<(String, String)> {
         let found = self.run(&["search", "repo", text, "--versions", "--devel", "--output", "json"]).succeeded().json();
         let text = |item: &serde_json::Value, key: &str| item[key].as_str().unwrap().to_owned();
         found.as_array().unwrap().iter().map(|item| (text(item, "name"), text(item, "version"))).collect()

@@ -6,6 +6,7 @@
 
 mod keeper;
 mod postgres;
+pub(crate) mod redis;
 mod tests;
 mod versitygw;
 
@@ -64,6 +65,20 @@ impl Shared {
             (Some([database, _]), Some((user, name))) => format!("{user}@{database}/{name}"),
             _ => url.to_owned(),
         }
+    }
+
+    /// Both as other programs are told of them: `DBHOST`, `MINIO_ENDPOINT` and so on.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let url = self.database_url();
+        let (place, name) = url.split_once('@').and_then(|(_, place)| place.split_once('/')).unwrap();
+        let (host, port) = place.split_once(':').unwrap();
+        let blobs = self.blobs();
+        let blob = |name: &str| blobs[name].as_str().unwrap().trim_start_matches("http://");
+        // PostgreSQL trusts everybody here; a password must get there all the same.
+        let database = [("DBHOST", host), ("DBPORT", port), ("DBUSER", "postgres"), ("DBPASS", "p@ss/w:rd%?#"), ("DBNAME", name)];
+        let keys = [("MINIO_ACCESS_KEY", blob("access_key")), ("MINIO_SECRET_KEY", blob("secret_key"))];
+        let objects = [("MINIO_ENDPOINT", blob("endpoint")), ("MINIO_BUCKET", blob("bucket")), ("MINIO_SECURE", "false")];
+        database.into_iter().chain(keys).chain(objects).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// The key that all replicas must share, in hexadecimal.

@@ -1,8 +1,9 @@
 //! Charts and their provenance files.
 
 use entrepot_kit::route::Answer;
-use entrepot_kit::{Error, Read, Repository, Request, Resource, Response, Result};
+use entrepot_kit::{Error, Kind, Read, Repository, Request, Resource, Response, Result};
 
+use super::artifact;
 use crate::name::{self, ChartPath};
 use crate::settings;
 
@@ -12,9 +13,13 @@ fn missing(file: &str) -> Error {
 }
 
 async fn give(repository: &Repository<Read>, chart: &ChartPath<'_>) -> Result<Option<Response>> {
-    let path = if chart.is_prov { name::prov_path(chart.name, chart.version) } else { name::path(chart.name, chart.version) };
     let max_age = settings::chart_max_age(repository);
-    Ok(repository.entry(&path).await?.map(|file| Response::file(file).with_max_age(max_age)))
+    let path = if chart.is_prov { name::prov_path(chart.name, chart.version) } else { name::path(chart.name, chart.version) };
+    let found = match repository.entry(&path).await? {
+        None if repository.kind() != Kind::Hosted => artifact::file(repository, chart).await?,
+        found => found,
+    };
+    Ok(found.map(|file| Response::file(file).with_max_age(max_age)))
 }
 
 /// `GET /charts/{name}/{file}`: as the index says.

@@ -15,8 +15,10 @@ use entrepot_oci_core::serve::{self, image, new_image};
 use entrepot_oci_core::{Digest, Manifest, housekeeping, layout, media, referrer};
 use http::header::{ETAG, LOCATION};
 use http::{HeaderName, StatusCode};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::artifact::settled;
 use super::commit::{Archive, ProvFile, Pushed, Upload, commit};
 use super::hosted_only;
 use super::made::Made;
@@ -27,6 +29,8 @@ use crate::name::is_name;
 use crate::provenance::{self, Provenance};
 use crate::version;
 
+/// The kind of the records of one chart's tags.
+const TAGS: &str = "tags";
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 /// `GET` and `HEAD` of a manifest.
@@ -35,7 +39,7 @@ pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Resul
     let name = request.captures.get("reference");
     let reference = Reference::parse(name)?;
     let missing = || no_manifest(&image, name);
-    let found = repository.find(&layout::manifest(&image, name)).await?;
+    let found = settled(&repository, &layout::manifest(&image, name)).await?;
     let made = match (&found, &reference) {
         (Some((member, file)), _) => Made::again(member, &image, file).await?,
         (None, Reference::Tag(tag)) if repository.kind() != Kind::Hosted => {
@@ -84,8 +88,12 @@ pub(crate) async fn tags(repository: Repository<Read>, request: Request) -> Resu
     }
     let image = image(&request)?;
     let missing = || Error::not_found(format!("there is no chart {image}")).with_code(NAME_UNKNOWN);
-    let records = repository.records(ALL_PACKAGES, FRAGMENTS).await?.ok_or_else(missing)?;
-    let tags: Vec<_> = versions(&records, &image).into_iter().map(serve::tags::tag_of).filter(|tag| is_tag(tag)).collect();
+    // Classic upstreams list versions, registries and hosted members tags.
+    let (listed, tagged) = (repository.records(ALL_PACKAGES, FRAGMENTS).await?, repository.records(&image, TAGS).await?);
+    let of_index = listed.iter().flat_map(|records| versions(records, &image));
+    let of_chart = tagged.iter().flat_map(|records| records.versions.iter().map(|record| record.version.as_str()));
+    let tags: BTreeSet<_> = of_index.chain(of_chart).map(serve::tags::tag_of).filter(|tag| is_tag(tag)).collect();
+    let tags: Vec<_> = tags.into_iter().collect();
     if tags.is_empty() { Err(missing()) } else { serve::tags::answer(&request, &image, tags) }
 }
 

@@ -1,6 +1,7 @@
 //! What answers the routes.
 
 pub(crate) mod api;
+mod artifact;
 pub(crate) mod commit;
 pub(crate) mod files;
 pub(crate) mod index;

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use entrepot_kit::{
     Algorithm, CheckedDocument, Error, Hasher, Need, Records, Result, Sha256Digest, UpstreamDocument, UpstreamIndex, UpstreamPath, VersionRecord,
 };
-use entrepot_oci_core::manifest::MAX_MANIFEST;
-use entrepot_oci_core::name::{is_name, is_tag};
-use entrepot_oci_core::{Digest, layout, media, schema1};
 use serde_json::{Value, json};
+
+use crate::manifest::MAX_MANIFEST;
+use crate::name::{is_name, is_tag};
+use crate::{Digest, layout, media, schema1};
 
 /// The header by which registries name what a tag leads to.
 const NAMED_BY: &str = "docker-content-digest";
@@ -44,7 +45,8 @@ fn place(path: &str) -> Option<(&str, Place)> {
 }
 
 /// What a path is.
-pub(crate) fn classify(path: &str) -> UpstreamPath {
+#[must_use]
+pub fn classify(path: &str) -> UpstreamPath {
     let manifest = |immutable: bool| {
         let named_by = (!immutable).then_some(NAMED_BY);
         UpstreamPath::Document(UpstreamDocument { accept: media::ANY_MANIFEST, limit: MAX_MANIFEST, immutable, named_by, pages: 1 })
@@ -62,12 +64,14 @@ pub(crate) fn classify(path: &str) -> UpstreamPath {
 }
 
 /// `library/alpine` for `alpine` at Docker Hub.
-pub(crate) fn full_name(namespace: &str, image: &str) -> Option<String> {
+#[must_use]
+pub fn full_name(namespace: &str, image: &str) -> Option<String> {
     (namespace == DOCKER_HUB && !image.contains('/')).then(|| format!("library/{image}"))
 }
 
 /// The list of an image's tags.
-pub(crate) fn index(image: &str) -> Option<UpstreamIndex> {
+#[must_use]
+pub fn index(image: &str) -> Option<UpstreamIndex> {
     is_name(image).then(|| UpstreamIndex { path: format!("{image}/tags/list?n=1000"), accept: "application/json", pages: MOST_PAGES, serial: None })
 }
 
@@ -76,7 +80,10 @@ fn not_a(what: &str) -> Error {
 }
 
 /// One version for each tag.
-pub(crate) fn records(image: &str, document: &Bytes) -> Result<Records> {
+///
+/// # Errors
+/// 502 when it is no list of tags.
+pub fn records(image: &str, document: &Bytes) -> Result<Records> {
     let list: Value = serde_json::from_slice(document).map_err(|_| not_a("list of tags"))?;
     let tags = match list.get("tags") {
         Some(Value::Array(tags)) => tags.as_slice(),
@@ -92,13 +99,17 @@ pub(crate) fn records(image: &str, document: &Bytes) -> Result<Records> {
 }
 
 /// Where the bytes are that an upstream named by their digest.
-pub(crate) fn path_of_name(path: &str, name: &str) -> Option<String> {
+#[must_use]
+pub fn path_of_name(path: &str, name: &str) -> Option<String> {
     let (image, _) = place(path)?;
     Digest::parse(name).map(|digest| layout::manifest(image, &digest.to_string()))
 }
 
 /// Puts pages of tags or of referrers together.
-pub(crate) fn join_pages(pages: &[Bytes]) -> Result<Bytes> {
+///
+/// # Errors
+/// 502 when they are not pages of one list.
+pub fn join_pages(pages: &[Bytes]) -> Result<Bytes> {
     let mut joined: Option<(Value, &str)> = None;
     for page in pages {
         let page: Value = serde_json::from_slice(page).map_err(|_| not_a("page of a list"))?;
@@ -125,7 +136,10 @@ pub(crate) fn join_pages(pages: &[Bytes]) -> Result<Bytes> {
 
 /// Checks what an upstream sent for a manifest or a list of referrers. It is kept byte for byte, so nothing is asked of it but that it is
 /// what the path says.
-pub(crate) fn check(path: &str, content_type: Option<&str>, document: &Bytes) -> Result<CheckedDocument> {
+///
+/// # Errors
+/// 502 when it is something else.
+pub fn check(path: &str, content_type: Option<&str>, document: &Bytes) -> Result<CheckedDocument> {
     let (image, place) = place(path).ok_or_else(|| not_a("path of a document"))?;
     let root: Value = serde_json::from_slice(document).map_err(|_| not_a("JSON document"))?;
     if let Place::Referrers = place {
@@ -174,12 +188,16 @@ fn media_type(content_type: Option<&str>, root: &Value) -> String {
 }
 
 /// The manifest with which a pull of a version begins.
-pub(crate) fn version_path(image: &str, version: &str) -> Option<String> {
+#[must_use]
+pub fn version_path(image: &str, version: &str) -> Option<String> {
     (is_name(image) && (is_tag(version) || Digest::parse(version).is_some())).then(|| layout::manifest(image, version))
 }
 
 /// What a manifest needs: an index its manifests (for some platforms), an image its configuration and its layers.
-pub(crate) fn needs(path: &str, document: &Bytes, platforms: &[String]) -> Result<Vec<Need>> {
+///
+/// # Errors
+/// 502 when it is no JSON document.
+pub fn needs(path: &str, document: &Bytes, platforms: &[String]) -> Result<Vec<Need>> {
     let (image, _) = place(path).ok_or_else(|| not_a("path of a document"))?;
     let root: Value = serde_json::from_slice(document).map_err(|_| not_a("JSON document"))?;
     let list = |key: &str| root.get(key).and_then(Value::as_array).into_iter().flatten();

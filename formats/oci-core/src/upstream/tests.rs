@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use entrepot_kit::{CheckedDocument, Sha256Digest, UpstreamDocument, UpstreamPath};
-use entrepot_oci_core::media;
 use serde_json::json;
+
+use crate::media;
 
 use super::{check, classify, full_name, index, join_pages, needs, path_of_name, records, sha512, version_path};
 
