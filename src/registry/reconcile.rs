@@ -9,6 +9,8 @@ use entrepot_kit::{Address, Error, Format, Kind, Result, SystemName, Timestamp};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use crate::registry::artifactapi::{ARTIFACTAPI, Remote};
+use crate::registry::paths::{PATHS, Paths};
 use crate::registry::patterns::Patterns;
 use crate::registry::quota::{QUOTA, quota};
 use crate::registry::retention::{RETENTION, Retention};
@@ -64,8 +66,10 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
                 return Err(named(Error::bad_request(format!("upstream.preset: that registry speaks {spoken}, not {}", wanted.format))));
             }
             Patterns::from_settings(&settings).map_err(named)?;
+            Paths::from_settings(&settings).map_err(named)?;
         }
         _ if settings.get("patterns").is_some() => return Err(misplaced("patterns", "proxy")),
+        _ if settings.get(PATHS).is_some() => return Err(misplaced(PATHS, "proxy")),
         _ if settings.get("upstream").is_some() => return Err(misplaced("upstream", "proxy")),
         _ => {}
     }
@@ -85,11 +89,15 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
         return Err(misplaced(QUOTA, "hosted"));
     }
     check_namespace(&settings).map_err(named)?;
+    Remote::from_settings(&settings).map_err(named)?;
     let own: Map<String, Value> = wanted
         .settings
         .iter()
         .filter(|(name, _)| {
-            !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to" | "patterns" | NAMESPACE | REDIRECT_DOWNLOADS | RETENTION | QUOTA)
+            !matches!(
+                name.as_str(),
+                "upstream" | "members" | "rules" | "publish_to" | "patterns" | PATHS | ARTIFACTAPI | NAMESPACE | REDIRECT_DOWNLOADS | RETENTION | QUOTA
+            )
         })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();

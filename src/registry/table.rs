@@ -10,6 +10,7 @@ use entrepot_kit::name::DEFAULT_SYSTEM;
 use entrepot_kit::{Address, Error, Format, Kind, Result};
 use serde::Deserialize as _;
 
+use crate::registry::paths::Paths;
 use crate::registry::patterns::Patterns;
 use crate::registry::quota::quota;
 use crate::registry::rules::Rules;
@@ -37,6 +38,8 @@ pub struct Repo {
     pub rules: Rules,
     /// Which names a proxy mirrors.
     pub patterns: Patterns,
+    /// Which paths a proxy serves, and how fresh each must be.
+    pub paths: Paths,
     /// Most bytes that it has.
     pub quota: Option<u64>,
     /// A proxy's upstream.
@@ -195,8 +198,20 @@ impl Table {
         };
         let rules = Rules::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         let patterns = Patterns::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
+        let paths = Paths::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         let quota = quota(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
-        Ok(Repo { system_tags: self.system_tags(&row.address), format, rules, patterns, quota, upstream, leaves: Vec::new(), head: head(&row, known), row })
+        Ok(Repo {
+            system_tags: self.system_tags(&row.address),
+            format,
+            rules,
+            patterns,
+            paths,
+            quota,
+            upstream,
+            leaves: Vec::new(),
+            head: head(&row, known),
+            row,
+        })
     }
 
     fn group(
@@ -238,6 +253,7 @@ impl Table {
             format,
             rules,
             patterns: Patterns::default(),
+            paths: Paths::default(),
             quota: None,
             upstream: None,
             leaves,
