@@ -1,6 +1,7 @@
 //! Putting the house together: storage, access, engine, listener.
 
 mod data_directory;
+pub mod remotes;
 pub mod storage;
 
 use std::fs::File;
@@ -72,6 +73,8 @@ pub struct Options {
     pub systems: Vec<DeclaredSystem>,
     /// Declared repositories.
     pub repositories: Vec<Wanted>,
+    /// The file that declares some of them, which may change.
+    pub remotes: Option<remotes::Remotes>,
     /// Declared publishers.
     pub publishers: Vec<DeclaredPublisher>,
     /// The formats.
@@ -88,6 +91,8 @@ pub struct Running {
     pub engine: Arc<Engine>,
     /// The file with the first password, when this start made one.
     pub password_file: Option<PathBuf>,
+    /// Who watches the file of remotes.
+    pub remotes: Option<Arc<remotes::Watch>>,
     _lock: Option<File>,
 }
 
@@ -132,6 +137,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         publisher.check().map_err(|error| Error::bad_request(format!("the publisher {}: {}", publisher.name, error.message())))?;
     }
     let meeting = meeting(&options)?;
+    let remotes = options.remotes.map(|remotes| (remotes.look(), remotes));
     let Storage { records, blobs, uploads, master_key, lock } = storage::open(&options.storage, Who::Server, (options.clock)()).await?;
     let Accounts { access, password_file } = open_accounts(&records, options.access, options.admin_password, Arc::clone(&options.clock)).await?;
     reconcile(&records.catalog, &options.systems, &options.repositories, (options.clock)()).await?;
@@ -155,8 +161,12 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     tokio::spawn(crate::jobs::run(Arc::clone(&engine), options.gc));
     tokio::spawn(crate::jobs::forget_uploads(Arc::clone(&engine)));
     tokio::spawn(Arc::clone(&engine).keep_notes());
+    let remotes = remotes.map(|(seen, remotes)| remotes::Watch::new(remotes, seen, Arc::clone(&engine), options.systems));
+    if let Some(remotes) = &remotes {
+        tokio::spawn(Arc::clone(remotes).run());
+    }
     let listening = crate::http::listen(Arc::clone(&engine), options.http)?;
-    Ok(Running { listening, engine, password_file, _lock: lock })
+    Ok(Running { listening, engine, password_file, remotes, _lock: lock })
 }
 
 /// Where the replicas of this server meet, if there is such a place and there are replicas.

@@ -14,6 +14,7 @@ use super::call::{Answer, Call, Found, MAX_BODY, Page, PageQuery, Refusal, creat
 use super::openapi::Refusals;
 use super::tags::{self, Written};
 use super::{systems, topology, upstream_change};
+use crate::registry::paths::PATHS;
 use crate::registry::purge::PURGE;
 use crate::registry::quota::{QUOTA, Usage};
 use crate::registry::reconcile::{Wanted, check};
@@ -25,7 +26,7 @@ use crate::store::model::{NewRepository, RepositoryRow};
 /// What answers have and nobody sets.
 const READ_ONLY: [&str; 4] = ["declared", "created", "revision", "usage"];
 /// Settings that every format has.
-const ENGINE_SETTINGS: [&str; 9] = ["upstream", "members", "publish_to", "rules", "patterns", NAMESPACE, REDIRECT_DOWNLOADS, RETENTION, QUOTA];
+const ENGINE_SETTINGS: [&str; 10] = ["upstream", "members", "publish_to", "rules", "patterns", PATHS, NAMESPACE, REDIRECT_DOWNLOADS, RETENTION, QUOTA];
 
 /// How old the figures of a repository's usage may be.
 const USAGE_AGE: Duration = Duration::from_secs(60);
@@ -78,6 +79,8 @@ pub(super) struct Settings {
     rules: Option<Map<String, Value>>,
     /// Of a proxy: regular expressions, one of which the name of a package must match to be mirrored; without them everything is.
     patterns: Option<Vec<String>>,
+    /// Of a proxy: which paths it serves and how fresh each must be, by the regular expressions `immutable`, `mutable` and `anew`, and `check`.
+    paths: Option<Map<String, Value>>,
     /// The registry whose content this repository stands for, as mirrors are asked for it (`?ns=docker.io`); a preset says it already.
     namespace: Option<String>,
     /// Whether downloads of larger files are sent on to the bucket by `307 Temporary Redirect`; nothing changes where bytes are local files.

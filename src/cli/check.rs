@@ -12,13 +12,24 @@ use crate::upstream::UpstreamSettings;
 /// # Errors
 /// All problems.
 pub(super) fn load(flags: &Flags, environment: &Environment) -> Result<Config, Vec<Problem>> {
+    with_checks(|checks| config::load(flags, environment, checks))
+}
+
+/// Reads the file of remotes again, and all that is declared besides.
+///
+/// # Errors
+/// All problems.
+pub(super) fn remotes(artifactapi: &config::Artifactapi) -> Result<Vec<config::Repository>, Vec<Problem>> {
+    with_checks(|checks| artifactapi.read(checks))
+}
+
+fn with_checks<T>(read: impl FnOnce(&Checks<'_>) -> T) -> T {
     let formats = crate::formats::all();
     let names: Vec<&str> = formats.iter().map(|format| format.id()).collect();
     let repository = |repository: &config::Repository| {
         crate::registry::reconcile::check(&super::serve::wanted(repository), &formats).map_err(|error| error.message().to_owned())
     };
-    let checks = Checks { formats: &names, upstream: &upstream, repository: &repository, publisher: &publisher, policies: &policies, tls: &tls };
-    config::load(flags, environment, &checks)
+    read(&Checks { formats: &names, upstream: &upstream, repository: &repository, publisher: &publisher, policies: &policies, tls: &tls })
 }
 
 fn upstream(value: &Value) -> Result<(), String> {

@@ -44,6 +44,9 @@ struct Common {
     /// The data directory (ENTREPOT_DATA).
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A remotes.yaml or remotes.toml of artifactapi, whose remotes are declared besides (ENTREPOT_REMOTES).
+    #[arg(long, global = true, value_name = "FILE")]
+    remotes: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -124,8 +127,8 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn execute(arguments: Arguments, environment: &Environment) -> Result<(), Failure> {
-    let Common { config, data } = arguments.common;
-    let mut flags = Flags { config, data, listen: None };
+    let Common { config, data, remotes } = arguments.common;
+    let mut flags = Flags { config, data, listen: None, remotes };
     match arguments.command.unwrap_or(Command::Serve { listen: None }) {
         Command::Serve { listen } => {
             flags.listen = listen;

@@ -7,11 +7,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
 use crate::access::{DEFAULT_POLICIES, DeclaredPublisher};
-use crate::config::{self, Blobs, Config, Repository};
+use crate::config::{self, Artifactapi, Blobs, Config, Repository};
 use crate::http::tls::TlsFiles;
 use crate::jobs::Schedule;
 use crate::registry::Engine;
 use crate::registry::reconcile::{DeclaredSystem, Wanted};
+use crate::server::remotes::Remotes;
 use crate::server::{Options, start, storage};
 use crate::{clock, formats, http};
 
@@ -44,10 +45,12 @@ pub(super) async fn serve(config: Config) -> Result<(), Failure> {
                 let outcome = outcome.map_err(|cause| Failure::Other(cause.to_string()))?;
                 return outcome.map_err(|cause| Failure::Other(format!("the server ended: {cause}")));
             }
-            asked = signals.next() => match (asked, &running.listening.certificate) {
-                (Asked::End, _) => break,
-                (Asked::Reload, Some(certificate)) => certificate.reload(),
-                (Asked::Reload, None) => {}
+            asked = signals.next() => match asked {
+                Asked::End => break,
+                Asked::Reload => {
+                    running.listening.certificate.iter().for_each(|certificate| certificate.reload());
+                    running.remotes.iter().for_each(|remotes| remotes.reload());
+                }
             },
         }
     }
@@ -147,10 +150,21 @@ fn options(config: Config) -> Options {
         admin_password: config.admin_password,
         systems: config.systems.into_iter().map(|system| DeclaredSystem { name: system.name, tags: system.tags, quota_bytes: system.quota_bytes }).collect(),
         repositories,
+        remotes: remotes(config.artifactapi),
         publishers,
         formats: formats::all(),
         clock: clock::system(),
     }
+}
+
+/// The file of remotes, as it is read again when it changed.
+fn remotes(artifactapi: Artifactapi) -> Option<Remotes> {
+    let file = artifactapi.remotes.clone()?;
+    let read = move || match super::check::remotes(&artifactapi) {
+        Ok(repositories) => Ok(repositories.iter().map(wanted).collect()),
+        Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
+    };
+    Some(Remotes { file, read: Box::new(read) })
 }
 
 /// The files for TLS.

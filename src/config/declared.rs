@@ -166,9 +166,9 @@ pub(super) fn systems(reader: &mut Reader<'_>) -> Vec<(System, Places)> {
     found
 }
 
-/// The repositories of the file; without any, a public hosted one in `main` for each format.
-pub(super) fn repositories(reader: &mut Reader<'_>, file: Option<&Path>, checks: &Checks<'_>) -> Vec<(Repository, Places)> {
-    let Some(tables) = reader.list("repository") else { return defaults(checks.formats) };
+/// The repositories of the file; without any, a public hosted one in `main` for each format, and `true`.
+pub(super) fn repositories(reader: &mut Reader<'_>, file: Option<&Path>, checks: &Checks<'_>) -> (Vec<(Repository, Places)>, bool) {
+    let Some(tables) = reader.list("repository") else { return (defaults(checks.formats), true) };
     let mut found: Vec<(Repository, Places)> = Vec::new();
     for (span, table) in tables {
         reader.unknown(table, &REPOSITORY_KEYS, "in [[repository]]");
@@ -179,7 +179,7 @@ pub(super) fn repositories(reader: &mut Reader<'_>, file: Option<&Path>, checks:
             found.push((repository, places));
         }
     }
-    found
+    (found, false)
 }
 
 /// The hosts of the file, each with where it stands.

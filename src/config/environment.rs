@@ -24,6 +24,8 @@ pub struct Environment {
     pub s3_access_key: Option<String>,
     /// `ENTREPOT_S3_SECRET_KEY`
     pub s3_secret_key: Option<SecretString>,
+    /// `ENTREPOT_REMOTES`
+    pub remotes: Option<PathBuf>,
     /// `ENTREPOT_ADMIN_PASSWORD`
     pub admin_password: Option<SecretString>,
     /// `DBHOST` and its family, `MINIO_ENDPOINT` and its family
@@ -49,7 +51,7 @@ impl Environment {
     /// What of it concerns a storage that a configuration file of its own describes: what is secret.
     #[must_use]
     pub fn of_shared(&self) -> Self {
-        Self { config: None, data: None, listen: None, ..self.clone() }
+        Self { config: None, data: None, listen: None, remotes: None, ..self.clone() }
     }
 
     pub(super) fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Self {
@@ -63,6 +65,7 @@ impl Environment {
             master_key: text("ENTREPOT_MASTER_KEY").map(SecretString::from),
             s3_access_key: text("ENTREPOT_S3_ACCESS_KEY"),
             s3_secret_key: text("ENTREPOT_S3_SECRET_KEY").map(SecretString::from),
+            remotes: set("ENTREPOT_REMOTES").map(PathBuf::from),
             admin_password: text("ENTREPOT_ADMIN_PASSWORD").map(SecretString::from),
             services: Services::from_lookup(&lookup),
             redis_url: text("REDIS_URL").map(SecretString::from),

@@ -7,6 +7,7 @@ mod check;
 mod declared;
 mod environment;
 mod reader;
+mod remotes;
 mod services;
 mod show;
 mod value;
@@ -21,6 +22,7 @@ pub use check::{Checks, ReadPublisher};
 pub use declared::{Host, Publisher, Repository, System};
 pub use environment::Environment;
 pub use reader::{Origin, Problem, Shown};
+pub use remotes::Artifactapi;
 pub use services::Services;
 pub use value::{BlobKind, DatabaseUrl, LogFormat};
 
@@ -38,6 +40,8 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     /// `--listen`
     pub listen: Option<String>,
+    /// `--remotes`
+    pub remotes: Option<PathBuf>,
 }
 
 /// Everything that an operator can say, checked.
@@ -67,9 +71,11 @@ pub struct Config {
     pub redis: Redis,
     /// `[log]`
     pub log: Log,
+    /// `[artifactapi]`
+    pub artifactapi: Artifactapi,
     /// `[[system]]`, in the order of the file.
     pub systems: Vec<System>,
-    /// `[[repository]]`, in the order of the file.
+    /// `[[repository]]`, in the order of the file, and the remotes of `[artifactapi]`.
     pub repositories: Vec<Repository>,
     /// `[[host]]`, in the order of the file.
     pub hosts: Vec<Host>,
@@ -370,8 +376,23 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let log_origin = section.origin_of("level");
     section.finish();
 
+    let remotes_flag = flags.remotes.as_ref().map(|path| path.display().to_string());
+    let remotes_environment = environment.remotes.as_ref().map(|path| path.display().to_string());
+    let mut section = reader.section("artifactapi");
+    let given = Given { flag: ("--remotes", remotes_flag.as_deref()), environment: ("ENTREPOT_REMOTES", remotes_environment.as_deref()) };
+    let remotes: String = section.given("remotes", String::new(), given);
+    let remotes_origin = section.origin_of("remotes");
+    section.finish();
+
     let systems = declared::systems(&mut reader);
-    let repositories = declared::repositories(&mut reader, file, checks);
+    let (mut repositories, are_defaults) = declared::repositories(&mut reader, file, checks);
+    let artifactapi = Artifactapi {
+        remotes: remotes::place(&remotes, &remotes_origin, file),
+        systems: systems.iter().map(|(system, _)| system.name.clone()).collect(),
+        repositories: repositories.iter().map(|(repository, _)| repository.clone()).collect(),
+        are_defaults,
+    };
+    let found = artifactapi.add(&mut repositories, checks);
     let hosts = declared::hosts(&mut reader);
     if audience.len() > 256 || !audience.bytes().all(|byte| byte.is_ascii_graphic()) {
         reader.problem_at(&audience_origin, String::from("access.audience: expected a name without spaces, such as \"packages.example.com\""));
@@ -380,6 +401,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
     let audience = Some(audience).filter(|audience| !audience.is_empty()).or_else(host);
     let publishers = declared::publishers(&mut reader, audience.as_deref(), checks);
     reader.finish();
+    found.into_iter().for_each(|problem| reader.report(problem));
 
     // What half of a family says would only confuse.
     if services_are_whole {
@@ -421,6 +443,7 @@ pub fn read(file: Option<&Path>, text: &str, flags: &Flags, environment: &Enviro
         gc,
         redis,
         log,
+        artifactapi,
         systems: systems.into_iter().map(|(system, _)| system).collect(),
         repositories: repositories.into_iter().map(|(repository, _)| repository).collect(),
         hosts: hosts.into_iter().map(|(host, _)| host).collect(),

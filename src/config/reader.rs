@@ -69,7 +69,7 @@ impl fmt::Display for Problem {
     }
 }
 
-fn line_at(text: &str, offset: usize) -> usize {
+pub(super) fn line_at(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
@@ -123,6 +123,11 @@ impl<'t> Reader<'t> {
         // A default needs no place: it names no line that the operator could change.
         let place = Some(place.clone()).filter(|place| *place != Origin::Default);
         self.problems.push(Problem::new(place, message));
+    }
+
+    /// A problem of another file.
+    pub(super) fn report(&mut self, problem: Problem) {
+        self.problems.push(problem);
     }
 
     pub(super) fn problem_count(&self) -> usize {
@@ -196,9 +201,10 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn into_parts(mut self) -> (Vec<Shown>, Vec<Problem>) {
+        let name = &self.name;
         self.problems.sort_by_key(|problem| match &problem.place {
-            Some(Origin::File(_, line)) => *line,
-            _ => 0,
+            Some(Origin::File(file, line)) => (file != name, *line),
+            _ => (false, 0),
         });
         (self.shown, self.problems)
     }

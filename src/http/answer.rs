@@ -26,6 +26,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) frozen: bool,
     /// A file may be sent by the storage itself.
     pub(crate) may_redirect: bool,
+    /// A file is to be saved under its name, whatever it is.
+    pub(crate) is_saved: bool,
 }
 
 impl Asked<'_> {
@@ -168,7 +170,8 @@ async fn send_file(
         ![http::header::CONTENT_ENCODING, http::header::CONTENT_DISPOSITION, http::header::CONTENT_SECURITY_POLICY].iter().any(|name| set.contains_key(name));
     // What a format shows in a sandbox of its own need not be saved.
     let is_sandboxed = set.get(http::header::CONTENT_SECURITY_POLICY).is_some_and(|policy| policy.as_bytes().starts_with(b"sandbox;"));
-    let disposition = if is_sandboxed { None } else { disposition(&file, &content_type, format) };
+    let is_shown = is_sandboxed || format.shown_inline(&essence(&content_type));
+    let disposition = (!is_shown || asked.is_saved).then(|| disposition(&file));
     if is_plain && asked.may_redirect() {
         let headers = DirectHeaders { content_type: content_type.clone(), disposition: disposition.clone(), cache_control };
         if let Some(url) = file.content.direct_url(headers).await? {
@@ -177,7 +180,10 @@ async fn send_file(
     }
     builder.insert_header((header::CONTENT_TYPE, content_type));
     if let Some(disposition) = disposition {
-        builder.insert_header((header::CONTENT_DISPOSITION, disposition)).insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
+        builder.insert_header((header::CONTENT_DISPOSITION, disposition));
+    }
+    if !is_shown {
+        builder.insert_header((header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"));
     }
     let Some(size) = file.content.size() else {
         return Ok(builder.streaming(file.content.stream(None).await?.map(|chunk| chunk.map_err(broken))));
@@ -225,12 +231,13 @@ fn elsewhere(mut builder: HttpResponseBuilder, url: &str) -> Result<HttpResponse
     Ok(response)
 }
 
+/// A media type without its parameters.
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// Keeps a stored file from running in a reader's browser under our name: the `Content-Disposition` of what is not to be shown there.
-fn disposition(file: &File, content_type: &str, format: &dyn Format) -> Option<String> {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if format.shown_inline(&essence) {
-        return None;
-    }
+fn disposition(file: &File) -> String {
     let name = file.entry.path.rsplit('/').next().unwrap_or_default();
     let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-+@ ".contains(c) { c } else { '_' }).collect();
     let mut disposition = format!("attachment; filename=\"{plain}\"");
@@ -238,7 +245,7 @@ fn disposition(file: &File, content_type: &str, format: &dyn Format) -> Option<S
         disposition.push_str("; filename*=UTF-8''");
         disposition.push_str(&percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string());
     }
-    Some(disposition)
+    disposition
 }
 
 /// Makes the HTTP answer of an error, in the words of the format that was asked (or plain JSON where none was).

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use crate::registry::Engine;
 
 mod answer;
+mod artifactapi;
 mod body;
 pub(crate) mod client;
 mod conditional;
@@ -116,6 +117,7 @@ pub fn listen(engine: Arc<Engine>, settings: Settings) -> io::Result<Listening> 
             .configure(health::routes)
             .configure(figures::routes)
             .configure(mirrors::routes)
+            .configure(artifactapi::routes)
             .configure(crate::api::routes)
             .configure(crate::ui::routes)
             .default_service(web::to(repository::serve))

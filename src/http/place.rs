@@ -40,6 +40,8 @@ pub(crate) struct Place {
     pub(crate) base: String,
     /// What a container client said besides.
     pub(crate) registry: Option<Registry>,
+    /// It was asked for below `/api`, as clients of artifactapi do: files are to be saved, under their names.
+    pub(crate) is_saved: bool,
 }
 
 /// A place below `/v2/`.
@@ -87,28 +89,35 @@ impl Place {
         let has_more = |address: &&Address| table.get(address).is_none_or(|repo| !speaks_registry(&*repo.format) || !repo.format.routes().0.is_empty());
         if let Some(address) = asked.bound.filter(has_more) {
             let (named, address) = (address.to_string(), Some(address.clone()));
-            return Ok(Self { address, moment: None, named, path: RequestPath::decode(raw)?, base: String::new(), registry: None });
+            return Ok(Self { address, moment: None, named, path: RequestPath::decode(raw)?, base: String::new(), registry: None, is_saved: false });
         }
-        if let Some(place) = Self::prefixed(raw)? {
+        if let Some(place) = Self::prefixed(raw, table)? {
             return Ok(place);
         }
         let [system, repository, rest] = split(raw);
         let (address, moment) = read(system, repository);
         let named = address.as_ref().map_or_else(|| format!("{system}/{repository}"), ToString::to_string);
-        Ok(Self { address, moment, named, path: RequestPath::decode(rest)?, base: format!("/{system}/{repository}"), registry: None })
+        Ok(Self { address, moment, named, path: RequestPath::decode(rest)?, base: format!("/{system}/{repository}"), registry: None, is_saved: false })
     }
 
     /// `/api/{system}/{repository}/charts`, as clients of chart repositories ask that were not told where `/api` begins: it is below the
-    /// repository.
-    fn prefixed(raw: &str) -> Result<Option<Self>> {
-        let Some(rest) = raw.strip_prefix("api/") else { return Ok(None) };
-        let [system, repository, rest] = split(rest);
-        if !rest.split('/').next().is_some_and(|first| BELOW_API.contains(&first)) {
-            return Ok(None);
+    /// repository. Everything else below `/api` is `/api/{repository}/{path}` or `/api/v1/remote/{repository}/{path}`, as clients of artifactapi
+    /// ask for repositories of the default system.
+    fn prefixed(raw: &str, table: &Table) -> Result<Option<Self>> {
+        let Some(below) = raw.strip_prefix("api/") else { return Ok(None) };
+        let (base, below) = below.strip_prefix("v1/remote/").map_or(("/api", below), |below| ("/api/v1/remote", below));
+        let [first, second, rest] = split(below);
+        let is_charts = base == "/api" && rest.split('/').next().is_some_and(|segment| BELOW_API.contains(&segment));
+        let (address, moment) = read(DEFAULT_SYSTEM, first);
+        if is_charts && address.as_ref().is_none_or(|address| table.get(address).is_none()) {
+            let (address, moment) = read(first, second);
+            let (named, path) = (format!("{first}/{second}"), RequestPath::decode(&format!("api/{rest}"))?);
+            return Ok(Some(Self { address, moment, named, path, base: format!("/{first}/{second}"), registry: None, is_saved: false }));
         }
-        let (address, moment) = read(system, repository);
-        let (named, path) = (format!("{system}/{repository}"), RequestPath::decode(&format!("api/{rest}"))?);
-        Ok(Some(Self { address, moment, named, path, base: format!("/{system}/{repository}"), registry: None }))
+        let path = RequestPath::decode(below.split_once('/').map_or("", |(_, path)| path))?;
+        // Which of both it is must not tell whether there is such a repository.
+        let named = if is_charts { format!("{first}/{second}") } else { first.to_owned() };
+        Ok(Some(Self { address, moment, named, path, base: format!("{base}/{first}"), registry: None, is_saved: true }))
     }
 
     fn registry(asked: &Asked<'_>, table: &Table, raw: &str) -> Result<Self> {
@@ -120,6 +129,7 @@ impl Place {
                 named: path.joined(),
                 base: String::from("/v2"),
                 registry: Some(Registry { whole: path.clone(), prefix: String::new(), namespace }),
+                is_saved: false,
                 path,
             })
         };
@@ -157,6 +167,7 @@ impl Place {
             path: RequestPath::decode(rest)?,
             base: format!("/v2/{prefix}"),
             registry: Some(Registry { whole, prefix: format!("{prefix}/"), namespace: None }),
+            is_saved: false,
         })
     }
 

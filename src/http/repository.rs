@@ -36,6 +36,8 @@ pub(crate) struct Known {
     challenge: Option<Challenge>,
     /// The registry whose image was given to a container client.
     namespace: Option<String>,
+    /// It was asked for as clients of artifactapi do, who know of two sources.
+    is_saved: bool,
 }
 
 /// Answers whatever no other service takes.
@@ -71,6 +73,7 @@ pub(crate) async fn serve(request: HttpRequest, payload: web::Payload, server: w
     }
     if let Some(source) = known.source {
         tell(&request, |told| told.source = Some(source));
+        let source = if known.is_saved && source != Source::Remote { Source::Cache } else { source };
         response.headers_mut().insert(HeaderName::from_static("x-artifact-source"), HeaderValue::from_static(source.name()));
     }
     response
@@ -90,6 +93,7 @@ async fn respond(request: &HttpRequest, payload: web::Payload, server: &Server, 
     }
     let method = Method::from_bytes(request.method().as_str().as_bytes()).map_err(|_| Error::bad_request("the method is not one of HTTP"))?;
     let mut place = Place::find(&asked, &before)?;
+    known.is_saved = place.is_saved;
     let needs = needs(&server.engine.formats, &place, &method, &query);
     known.challenge_for(&needs);
     let (client, mut context) = client.sign_in(request, server, place.address.as_ref()).await?;
@@ -229,7 +233,7 @@ impl Incoming<'_> {
     async fn run(mut self, server: &Server, view: View, known: &mut Known) -> Result<HttpResponse> {
         let engine = &server.engine;
         let format = Arc::clone(&view.repo.format);
-        let named = self.place.registry.is_some().then(|| self.place.named.clone());
+        let named = (self.place.registry.is_some() || self.place.is_saved).then(|| self.place.named.clone());
         let hide = |error| hidden(engine, &self.context, named.as_deref(), error);
         let (route, captures) = match self.place.routes(&*format).find(&self.method, &self.place.path) {
             Found::Route(route, captures) => (route, captures),
@@ -262,7 +266,13 @@ impl Incoming<'_> {
         let namespace = self.place.registry.as_ref().and_then(|registry| registry.namespace.clone());
         let permit =
             Permit { server, session: &session, caller: &caller, view: &view, package: package.as_deref(), context: &context, named: named.as_deref() };
-        let asked = Form { headers: &headers, private, frozen, may_redirect: self.method == Method::GET && view.repo.redirects_downloads() };
+        let asked = Form {
+            headers: &headers,
+            private,
+            frozen,
+            may_redirect: self.method == Method::GET && view.repo.redirects_downloads(),
+            is_saved: self.place.is_saved,
+        };
         // Part of a file is no download more, unless it is the beginning.
         let downloads = self.method == Method::GET && headers.get(http::header::RANGE).is_none_or(|range| range.as_bytes().starts_with(b"bytes=0-"));
         let (request, made_of) = (self.request, std::mem::take(&mut self.made_of));
@@ -302,7 +312,7 @@ impl Incoming<'_> {
         let headers = forwardable(self.request);
         let accounts = server.engine.access.accounts(&self.context.caller, &self.context.facts);
         let response: Response = handler(SignIn { accounts, address }, self.into_request(server, captures, &headers)?).await?;
-        answer(response, &Form { headers: &headers, private: true, frozen: false, may_redirect: false }, format).await
+        answer(response, &Form { headers: &headers, private: true, frozen: false, may_redirect: false, is_saved: false }, format).await
     }
 
     /// Whether the caller may neither do what it asks for nor know of it.

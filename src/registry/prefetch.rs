@@ -49,7 +49,7 @@ pub(crate) struct Prefetch {
     repo: Arc<Repo>,
     wanted: Wanted,
     start: String,
-    _place: OwnedSemaphorePermit,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Engine {
@@ -64,7 +64,13 @@ impl Engine {
         let place = Arc::clone(&self.prefetches).try_acquire_owned();
         let place = place.map_err(|_| Error::unavailable(format!("{AT_ONCE} prefetches run already: try again when one has ended"), 30))?;
         let reader = Reader::new(Arc::clone(self), context.caller.clone(), context.now, None);
-        Ok(Prefetch { reader, repo: Arc::clone(repo), wanted, start, _place: place })
+        Ok(Prefetch { reader, repo: Arc::clone(repo), wanted, start, _place: Some(place) })
+    }
+
+    /// A prefetch that is part of something that has a place.
+    pub(super) fn prefetch_beside(self: &Arc<Self>, context: &Context, repo: &Arc<Repo>, wanted: Wanted, start: String) -> Prefetch {
+        let reader = Reader::new(Arc::clone(self), context.caller.clone(), context.now, None);
+        Prefetch { reader, repo: Arc::clone(repo), wanted, start, _place: None }
     }
 
     /// Runs a prefetch to its end, whoever waits for it.
@@ -82,7 +88,7 @@ impl Engine {
 }
 
 impl Prefetch {
-    async fn run(&self) -> Result<Prefetched> {
+    pub(super) async fn run(&self) -> Result<Prefetched> {
         let mut done = Prefetched::default();
         let mut seen = HashSet::from([self.start.clone()]);
         let mut documents = VecDeque::from([self.start.clone()]);
@@ -126,14 +132,7 @@ impl Prefetch {
     /// Waits until a file is kept.
     async fn bring(&self, path: String) -> Result<Option<(File, u64)>> {
         let Some(file) = self.reader.entry(&self.repo, &path).await? else { return Ok(None) };
-        let size = match (file.entry.digest, file.entry.size) {
-            (Some(_), Some(size)) => size,
-            // It is being fetched: a reader is to be had when that has ended well.
-            _ => {
-                let mut reader = file.content.reader().await?;
-                entrepot_kit::blocking(move || std::io::Seek::seek(&mut reader, std::io::SeekFrom::End(0)).map_err(Error::internal)).await?
-            }
-        };
+        let size = size_of(&file).await?;
         Ok(Some((file, size)))
     }
 
@@ -147,6 +146,16 @@ impl Prefetch {
         })
         .await
     }
+}
+
+/// The size of a file, once it is kept.
+pub(super) async fn size_of(file: &File) -> Result<u64> {
+    if let (Some(_), Some(size)) = (file.entry.digest, file.entry.size) {
+        return Ok(size);
+    }
+    // It is being fetched: a reader is to be had when that has ended well.
+    let mut reader = file.content.reader().await?;
+    entrepot_kit::blocking(move || std::io::Seek::seek(&mut reader, std::io::SeekFrom::End(0)).map_err(Error::internal)).await
 }
 
 fn count(done: &mut Prefetched, file: &File, size: u64) {

@@ -9,6 +9,8 @@ use entrepot_kit::{Address, Error, Format, Kind, Result, SystemName, Timestamp};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
+use crate::registry::artifactapi::{ARTIFACTAPI, Remote};
+use crate::registry::paths::{PATHS, Paths};
 use crate::registry::patterns::Patterns;
 use crate::registry::purge::{PURGE, Purge};
 use crate::registry::quota::{QUOTA, quota};
@@ -66,8 +68,10 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
                 return Err(named(Error::bad_request(format!("upstream.preset: that registry speaks {spoken}, not {}", wanted.format))));
             }
             Patterns::from_settings(&settings).map_err(named)?;
+            Paths::from_settings(&settings).map_err(named)?;
         }
         _ if settings.get("patterns").is_some() => return Err(misplaced("patterns", "proxy")),
+        _ if settings.get(PATHS).is_some() => return Err(misplaced(PATHS, "proxy")),
         _ if settings.get("upstream").is_some() => return Err(misplaced("upstream", "proxy")),
         _ => {}
     }
@@ -88,11 +92,15 @@ pub fn check(wanted: &Wanted, formats: &[Arc<dyn Format>]) -> Result<()> {
     }
     Purge::from_settings(&settings).map_err(named)?;
     check_namespace(&settings).map_err(named)?;
+    Remote::from_settings(&settings).map_err(named)?;
     let own: Map<String, Value> = wanted
         .settings
         .iter()
         .filter(|(name, _)| {
-            !matches!(name.as_str(), "upstream" | "members" | "rules" | "publish_to" | "patterns" | NAMESPACE | REDIRECT_DOWNLOADS | RETENTION | QUOTA | PURGE)
+            !matches!(
+                name.as_str(),
+                "upstream" | "members" | "rules" | "publish_to" | "patterns" | PATHS | ARTIFACTAPI | NAMESPACE | REDIRECT_DOWNLOADS | RETENTION | QUOTA | PURGE
+            )
         })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();

@@ -10,6 +10,7 @@ use entrepot_kit::name::DEFAULT_SYSTEM;
 use entrepot_kit::{Address, Error, Format, Kind, Result};
 use serde::Deserialize as _;
 
+use crate::registry::paths::Paths;
 use crate::registry::patterns::Patterns;
 use crate::registry::purge::Purge;
 use crate::registry::quota::quota;
@@ -38,6 +39,8 @@ pub struct Repo {
     pub rules: Rules,
     /// Which names a proxy mirrors.
     pub patterns: Patterns,
+    /// Which paths a proxy serves, and how fresh each must be.
+    pub paths: Paths,
     /// Most bytes that it has.
     pub quota: Option<u64>,
     /// What is called after a change.
@@ -202,6 +205,7 @@ impl Table {
         };
         let rules = Rules::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         let patterns = Patterns::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
+        let paths = Paths::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         let quota = quota(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         let purge = Purge::from_settings(&row.settings).map_err(|error| format!("{}: {}", row.address, error.message()))?;
         Ok(Repo {
@@ -209,6 +213,7 @@ impl Table {
             format,
             rules,
             patterns,
+            paths,
             quota,
             purge,
             upstream,
@@ -259,6 +264,7 @@ impl Table {
             format,
             rules,
             patterns: Patterns::default(),
+            paths: Paths::default(),
             quota: None,
             upstream: None,
             leaves,

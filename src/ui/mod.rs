@@ -10,6 +10,7 @@ use crate::http::client::Client;
 use crate::http::observe::tell;
 use crate::http::{Server, refuse};
 use crate::metrics::About;
+use crate::registry::artifactapi::ARTIFACTAPI;
 
 /// No scripts, nothing from elsewhere, in no frame.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -76,12 +77,15 @@ async fn home(request: HttpRequest, server: web::Data<Server>) -> HttpResponse {
         Err(error) => return refuse(&error, None),
     };
     tell(&request, |told| told.principal = context.caller.name());
-    let mut repositories = Vec::new();
+    let (mut repositories, mut remotes) = (Vec::new(), Vec::new());
     for repo in server.engine.table().iter() {
         match server.engine.access.decide(&context.caller, Action::Read, &repo.target(None)).await {
             Ok(decision) if decision.allowed => {}
             Ok(_) => continue,
             Err(error) => return refuse(&error, None),
+        }
+        if repo.row.settings.get(ARTIFACTAPI).is_some() {
+            remotes.push(repo.address().repository.to_string());
         }
         let base = BaseUrl { origin: origin.clone(), path: format!("/{}", repo.address()) };
         repositories.push(Shown {
@@ -98,7 +102,7 @@ async fn home(request: HttpRequest, server: web::Data<Server>) -> HttpResponse {
     }
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(serde_json::json!({ "name": "entrepot", "version": env!("CARGO_PKG_VERSION"), "repositories": repositories }))
+        .json(serde_json::json!({ "name": "entrepot", "version": env!("CARGO_PKG_VERSION"), "repositories": repositories, "remotes": remotes }))
 }
 
 async fn ask(request: HttpRequest) -> HttpResponse {

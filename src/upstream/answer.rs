@@ -41,7 +41,9 @@ impl Fetched {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 UpstreamError::BadAnswer(format!("the upstream's document is larger than the {limit} bytes that are allowed for one"))
             }
-            StatusCode::SERVICE_UNAVAILABLE => UpstreamError::Unreachable { retry_after: error.retry_after().unwrap_or(1), cause: error.message().to_owned() },
+            StatusCode::SERVICE_UNAVAILABLE => {
+                UpstreamError::Unreachable { retry_after: error.retry_after().unwrap_or(1), cause: error.message().to_owned(), answered: false }
+            }
             _ => UpstreamError::BadAnswer(error.message().to_owned()),
         };
         let raw = Body::new(self.body, None).collect(limit).await.map_err(broken)?;
@@ -66,7 +68,7 @@ async fn gunzip(packed: Bytes, limit: usize) -> Result<Bytes, UpstreamError> {
     };
     match tokio::task::spawn_blocking(unpack).await {
         Ok(result) => result.map_err(UpstreamError::BadAnswer),
-        Err(error) => Err(UpstreamError::Unreachable { retry_after: 1, cause: error.to_string() }),
+        Err(error) => Err(UpstreamError::Unreachable { retry_after: 1, cause: error.to_string(), answered: false }),
     }
 }
 
@@ -81,6 +83,8 @@ pub enum UpstreamError {
         retry_after: u32,
         /// What happened, for the log.
         cause: String,
+        /// It did answer, with an error of HTTP.
+        answered: bool,
     },
     /// It answered with something that is of no use.
     #[error("{0}")]
@@ -88,6 +92,12 @@ pub enum UpstreamError {
     /// A rule of ours forbids to go where it points.
     #[error("{0}")]
     Refused(String),
+}
+
+/// Whether an error says that an upstream gave no answer at all: it refused, its name is unknown, it took too long.
+pub(crate) fn is_out_of_reach(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<UpstreamError>());
+    matches!(source, Some(UpstreamError::Unreachable { answered: false, .. }))
 }
 
 impl From<UpstreamError> for Error {

@@ -43,6 +43,17 @@ struct Breaker {
     opened: u32,
     until: Option<Instant>,
     probing: bool,
+    /// The last failure was an error that it answered with.
+    answered: bool,
+}
+
+/// Why a request is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Open {
+    /// When there is a chance again.
+    pub(super) wait: Duration,
+    /// The origin can be reached, and answers with errors.
+    pub(super) answered: bool,
 }
 
 impl Breakers {
@@ -51,17 +62,17 @@ impl Breakers {
     }
 
     /// Leave to send one request to `origin`, or for how long to wait.
-    pub(super) fn admit(&self, origin: &str, now: Instant) -> Result<Permit<'_>, Duration> {
+    pub(super) fn admit(&self, origin: &str, now: Instant) -> Result<Permit<'_>, Open> {
         let mut failing = self.lock();
         let mut probe = false;
         if let Some(breaker) = failing.get_mut(origin)
             && let Some(until) = breaker.until
         {
             if now < until {
-                return Err(until - now);
+                return Err(Open { wait: until - now, answered: breaker.answered });
             }
             if breaker.probing {
-                return Err(self.tolerance.first);
+                return Err(Open { wait: self.tolerance.first, answered: breaker.answered });
             }
             breaker.probing = true;
             probe = true;
@@ -73,7 +84,7 @@ impl Breakers {
         self.lock().remove(origin);
     }
 
-    fn failed(&self, origin: &str, probe: bool, now: Instant) {
+    fn failed(&self, origin: &str, probe: bool, now: Instant, answered: bool) {
         let mut failing = self.lock();
         if failing.len() >= MOST_ORIGINS && !failing.contains_key(origin) {
             let least = failing.iter().min_by_key(|(_, breaker)| breaker.until).map(|(origin, _)| origin.clone());
@@ -85,6 +96,7 @@ impl Breakers {
             return;
         }
         breaker.failures += 1;
+        breaker.answered = answered;
         if probe || breaker.failures >= self.tolerance.failures {
             let factor = 1_u32.checked_shl(breaker.opened).unwrap_or(u32::MAX);
             breaker.until = Some(now + self.tolerance.first.saturating_mul(factor).min(self.tolerance.longest));
@@ -114,9 +126,9 @@ impl Permit<'_> {
         self.probe = false;
     }
 
-    /// The origin could not be reached.
-    pub(super) fn failed(mut self, now: Instant) {
-        self.breakers.failed(&self.origin, self.probe, now);
+    /// The origin could not be reached, or answered that something behind it could not.
+    pub(super) fn failed(mut self, now: Instant, answered: bool) {
+        self.breakers.failed(&self.origin, self.probe, now, answered);
         self.probe = false;
     }
 }
@@ -142,7 +154,7 @@ mod tests {
     fn open() -> (Breakers, Instant) {
         let (breakers, now) = (Breakers::new(Tolerance::default()), Instant::now());
         for _ in 0..5 {
-            breakers.admit(ORIGIN, now).unwrap().failed(now);
+            breakers.admit(ORIGIN, now).unwrap().failed(now, false);
         }
         (breakers, now)
     }
@@ -151,14 +163,14 @@ mod tests {
     fn it_opens_at_the_fifth_failure_in_a_row_only() {
         let (breakers, now) = (Breakers::new(Tolerance::default()), Instant::now());
         for _ in 0..4 {
-            breakers.admit(ORIGIN, now).unwrap().failed(now);
+            breakers.admit(ORIGIN, now).unwrap().failed(now, false);
         }
         breakers.admit(ORIGIN, now).unwrap().succeeded();
         for _ in 0..4 {
-            breakers.admit(ORIGIN, now).unwrap().failed(now);
+            breakers.admit(ORIGIN, now).unwrap().failed(now, false);
         }
-        breakers.admit(ORIGIN, now).unwrap().failed(now);
-        assert_eq!(breakers.admit(ORIGIN, now).unwrap_err(), Duration::from_secs(1));
+        breakers.admit(ORIGIN, now).unwrap().failed(now, false);
+        assert_eq!(breakers.admit(ORIGIN, now).unwrap_err().wait, Duration::from_secs(1));
         assert!(breakers.admit("https://other.example", now).is_ok(), "one origin's failures are not another's");
     }
 
@@ -168,8 +180,8 @@ mod tests {
         now += Duration::from_secs(1);
         let probe = breakers.admit(ORIGIN, now).unwrap();
         assert!(breakers.admit(ORIGIN, now).is_err(), "a second request waits for the probe");
-        probe.failed(now);
-        assert_eq!(breakers.admit(ORIGIN, now).unwrap_err(), Duration::from_secs(2));
+        probe.failed(now, false);
+        assert_eq!(breakers.admit(ORIGIN, now).unwrap_err().wait, Duration::from_secs(2));
         now += Duration::from_secs(2);
         breakers.admit(ORIGIN, now).unwrap().succeeded();
         assert!(breakers.admit(ORIGIN, now).is_ok() && breakers.admit(ORIGIN, now).is_ok());
@@ -180,9 +192,9 @@ mod tests {
         let (breakers, mut now) = open();
         for _ in 0..40 {
             now += Duration::from_secs(60);
-            breakers.admit(ORIGIN, now).unwrap().failed(now);
+            breakers.admit(ORIGIN, now).unwrap().failed(now, false);
         }
-        assert_eq!(breakers.admit(ORIGIN, now).unwrap_err(), Duration::from_secs(60));
+        assert_eq!(breakers.admit(ORIGIN, now).unwrap_err().wait, Duration::from_secs(60));
     }
 
     #[test]
@@ -197,8 +209,8 @@ mod tests {
     fn stragglers_do_not_prolong_it() {
         let (breakers, now) = (Breakers::new(Tolerance::default()), Instant::now());
         let stragglers: Vec<_> = (0..20).map(|_| breakers.admit(ORIGIN, now).unwrap()).collect();
-        stragglers.into_iter().for_each(|permit| permit.failed(now));
-        assert_eq!(breakers.admit(ORIGIN, now).unwrap_err(), Duration::from_secs(1));
+        stragglers.into_iter().for_each(|permit| permit.failed(now, false));
+        assert_eq!(breakers.admit(ORIGIN, now).unwrap_err().wait, Duration::from_secs(1));
     }
 
     #[test]
@@ -206,7 +218,7 @@ mod tests {
         let (breakers, now) = open();
         for number in 0..10 * MOST_ORIGINS {
             let origin = format!("https://{number}.example");
-            breakers.admit(&origin, now).unwrap().failed(now);
+            breakers.admit(&origin, now).unwrap().failed(now, false);
         }
         assert_eq!(breakers.lock().len(), MOST_ORIGINS);
         assert!(breakers.admit(ORIGIN, now).is_err(), "what is open is the last to be forgotten");

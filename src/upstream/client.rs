@@ -148,6 +148,8 @@ pub(super) enum Trouble {
     Passing {
         cause: String,
         wait: Option<Duration>,
+        /// By an error of HTTP.
+        answered: bool,
     },
 }
 
@@ -250,14 +252,14 @@ impl Upstream {
         let mut tried = 0;
         loop {
             let first = Hop { url: url.clone(), method: fetch.method.clone() };
-            let (cause, wait) = match Box::pin(self.follow(first, fetch, &headers, deadline)).await {
+            let (cause, wait, answered) = match Box::pin(self.follow(first, fetch, &headers, deadline)).await {
                 Ok(fetched) => return Ok(fetched),
                 Err(Trouble::Final(error)) => return Err(error),
-                Err(Trouble::Passing { cause, wait }) => (cause, wait),
+                Err(Trouble::Passing { cause, wait, answered }) => (cause, wait, answered),
             };
             let pause = wait.unwrap_or_default().max(self.backoff(tried));
             if tried >= tries || Instant::now() + pause >= deadline {
-                return Err(UpstreamError::Unreachable { retry_after: seconds(pause), cause });
+                return Err(UpstreamError::Unreachable { retry_after: seconds(pause), cause, answered });
             }
             tracing::debug!(upstream = %redirect::origin(&url), %cause, ?pause, "trying again");
             sleep(pause).await;
@@ -311,7 +313,7 @@ impl Upstream {
         let door = if own { &self.own } else { &self.elsewhere };
         door.reach.check_literal(&hop.url)?;
         if door.has_proxy() {
-            let slow = |_| Trouble::Passing { cause: "resolving a name took too long".to_owned(), wait: None };
+            let slow = |_| Trouble::Passing { cause: "resolving a name took too long".to_owned(), wait: None, answered: false };
             timeout_at(deadline, door.reach.check_name(&hop.url)).await.map_err(slow)??;
         }
         let client = door.client().await?;
@@ -322,15 +324,16 @@ impl Upstream {
 
         let begun = Instant::now();
         let origin = redirect::origin(&hop.url);
-        let permit = self.breakers.admit(&origin, begun).map_err(|wait| UpstreamError::Unreachable {
-            retry_after: seconds(wait),
+        let permit = self.breakers.admit(&origin, begun).map_err(|open| UpstreamError::Unreachable {
+            retry_after: seconds(open.wait),
+            answered: open.answered,
             cause: format!("{origin} failed several times in a row and is left alone for a while"),
         })?;
         let limit = door.connect_timeout() + Duration::from_secs(self.settings.read_timeout);
         match timeout_at(deadline.min(begun + limit), request.send()).await {
             Err(_) => {
-                permit.failed(Instant::now());
-                Err(Trouble::Passing { cause: format!("{origin} did not answer within {:.1} s", begun.elapsed().as_secs_f32()), wait: None })
+                permit.failed(Instant::now(), false);
+                Err(Trouble::Passing { cause: format!("{origin} did not answer within {:.1} s", begun.elapsed().as_secs_f32()), wait: None, answered: false })
             }
             Ok(Err(error)) => {
                 if let Some(denied) = door::denial(&error) {
@@ -339,13 +342,13 @@ impl Upstream {
                 if error.is_builder() {
                     return Err(UpstreamError::BadAnswer("the upstream leads to a URL that cannot be asked for".to_owned()).into());
                 }
-                permit.failed(Instant::now());
-                Err(Trouble::Passing { cause: format!("{origin}: {}", door::chain(&error.without_url())), wait: None })
+                permit.failed(Instant::now(), false);
+                Err(Trouble::Passing { cause: format!("{origin}: {}", door::chain(&error.without_url())), wait: None, answered: false })
             }
             Ok(Ok(response)) => {
                 // What a gateway says when it cannot reach what is behind it. A 500 may be about one file.
                 if matches!(response.status().as_u16(), 502..=504) {
-                    permit.failed(Instant::now());
+                    permit.failed(Instant::now(), true);
                 } else {
                     permit.succeeded();
                 }
@@ -380,7 +383,7 @@ impl Upstream {
             408 | 425 | 429 | 500 | 502..=504 => {
                 // Whoever was told that it asks too much, and not for how long, waits.
                 let wait = header::retry_after(response.headers()).or_else(|| (code == 429).then_some(Duration::from_secs(60)));
-                return Err(Trouble::Passing { cause: format!("{} answered {code}", redirect::origin(&hop.url)), wait });
+                return Err(Trouble::Passing { cause: format!("{} answered {code}", redirect::origin(&hop.url)), wait, answered: true });
             }
             304 if fetch.etag.is_none() && fetch.last_modified.is_none() => return bad("the upstream answered 304 to a question without conditions".to_owned()),
             200..=299 | 304 | 400..=499 => {}

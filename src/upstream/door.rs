@@ -78,7 +78,7 @@ impl Door {
                 Err(error) => Err(error.to_string()),
             }
         };
-        self.client.get_or_try_init(build).await.cloned().map_err(|cause| UpstreamError::Unreachable { retry_after: 60, cause })
+        self.client.get_or_try_init(build).await.cloned().map_err(|cause| UpstreamError::Unreachable { retry_after: 60, cause, answered: false })
     }
 }
 

@@ -30,8 +30,9 @@ mod scripted;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use answer::is_out_of_reach;
 pub use answer::{Fetched, UpstreamError};
 pub use call::Caller;
 pub use client::{Fetch, Target, Trust, Upstream};
-pub use presets::preset_url;
+pub use presets::{preset_of, preset_url};
 pub use settings::{UpstreamSettings, hide_secrets};

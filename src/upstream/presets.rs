@@ -38,6 +38,14 @@ pub fn preset_url(name: &str) -> Option<&'static str> {
     find(name).map(|preset| preset.url)
 }
 
+/// The registry that has its root at a URL.
+#[must_use]
+pub fn preset_of(url: &str) -> Option<&'static str> {
+    let host = |url: &str| url::Url::parse(url).ok()?.host_str().map(str::to_owned);
+    let wanted = host(url)?;
+    PRESETS.iter().find(|preset| host(preset.url).is_some_and(|known| known == wanted)).map(|preset| preset.namespace)
+}
+
 #[cfg(test)]
 mod tests {
     use super::PRESETS;

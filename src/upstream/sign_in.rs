@@ -87,7 +87,7 @@ impl Upstream {
             return Ok(pass);
         }
         // The layers of an image are fetched side by side, and want the same token.
-        let slow = |_| Trouble::Passing { cause: String::from("waiting for a token took too long"), wait: None };
+        let slow = |_| Trouble::Passing { cause: String::from("waiting for a token took too long"), wait: None, answered: false };
         let _one_at_a_time = timeout_at(deadline, self.obtaining.lock()).await.map_err(slow)?;
         if let Some(pass) = kept() {
             return Ok(pass);
@@ -118,13 +118,17 @@ impl Upstream {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(Pass::Denied),
             status if status.is_redirection() => return bad("the upstream's token server redirects, which is not followed".to_owned()),
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                return Err(Trouble::Passing { cause: format!("{} answered {status} instead of a token", redirect::origin(&hop.url)), wait: None });
+                return Err(Trouble::Passing {
+                    cause: format!("{} answered {status} instead of a token", redirect::origin(&hop.url)),
+                    wait: None,
+                    answered: true,
+                });
             }
             status => return bad(format!("the upstream's token server answered {status}")),
         }
         let length = super::header::length(response.headers());
         let body = Body::new(body::stream(response, length, self.limits()), length);
-        let broken = |_| Trouble::Passing { cause: String::from("the token server broke off"), wait: None };
+        let broken = |_| Trouble::Passing { cause: String::from("the token server broke off"), wait: None, answered: false };
         let answer = timeout_at(deadline, body.collect(MOST_ANSWER)).await.map_err(slow)?.map_err(broken)?;
         let (value, lifetime) = bearer::read_token(&answer)?;
         let now = Instant::now();

@@ -327,7 +327,7 @@ async fn an_upstream_that_is_gone_is_left_alone_and_found_again() {
         let UpstreamError::Unreachable { cause, .. } = failure(get(&upstream, "a").await) else { panic!() };
         assert!(!cause.contains("left alone"), "{cause}");
     }
-    let UpstreamError::Unreachable { cause, retry_after } = failure(get(&upstream, "a").await) else { panic!() };
+    let UpstreamError::Unreachable { cause, retry_after, .. } = failure(get(&upstream, "a").await) else { panic!() };
     assert!(cause.contains("left alone") && retry_after == 1, "{cause}");
     server.start_again().await;
     assert!(get(&upstream, "a").await.is_err(), "not before its time");

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod alpine;
+mod artifactapi;
 mod deploy;
 mod direct_uploads;
 mod generic;

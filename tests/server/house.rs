@@ -225,6 +225,7 @@ fn options(data: PathBuf) -> Options {
         admin_password: Some(PASSWORD.into()),
         systems: vec![system("main"), system(SYSTEM), system("beta")],
         repositories: Vec::<Wanted>::new(),
+        remotes: None,
         publishers: Vec::new(),
         formats,
         clock: entrepot::clock::system(),

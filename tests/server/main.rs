@@ -3,6 +3,7 @@
 mod access;
 mod alpine;
 mod api;
+mod artifactapi;
 mod attacks;
 mod care;
 mod conformance;

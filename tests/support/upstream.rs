@@ -194,8 +194,10 @@ impl Reply {
     }
 
     fn matches(&self, seen: &Seen) -> bool {
-        let etag = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("etag")).map(|(_, value)| value.as_str());
-        etag.is_some() && self.status == 200 && seen.header("if-none-match") == etag
+        let said = |wanted: &str| self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str());
+        let is_same = |validator: &str, condition: &str| said(validator).is_some() && seen.header(condition) == said(validator);
+        let by_time = seen.header("if-none-match").is_none() && is_same("last-modified", "if-modified-since");
+        self.status == 200 && (is_same("etag", "if-none-match") || by_time)
     }
 
     /// Whether the connection can be used for another request.

@@ -28,7 +28,9 @@ pub(crate) async fn get(repository: Repository<Read>, request: Request) -> Resul
         let hint = if is_folder(&repository, &path).await? { "; it is a folder, and is listed with a slash behind it" } else { "" };
         return Err(Error::not_found(format!("there is no file {path:?} in this repository{hint}")));
     };
-    file.entry.content_type.get_or_insert_with(|| media::by_name(&path).to_owned());
+    // What is nothing but bytes to an upstream has a name that may say more.
+    let said = file.entry.content_type.take().filter(|said| said != media::OCTETS);
+    file.entry.content_type = Some(said.unwrap_or_else(|| media::by_name(&path).to_owned()));
     let sha256 = file.entry.digest.map(|digest| digest.hex());
     let response = Response::file(file);
     Ok(match sha256 {

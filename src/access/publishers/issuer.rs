@@ -157,7 +157,7 @@ impl Issuer {
         if fetched.status != http::StatusCode::OK {
             return Err(UpstreamError::BadAnswer(format!("it answered {}", fetched.status)));
         }
-        let slow = |_| UpstreamError::Unreachable { retry_after: 15, cause: String::from("its documents come too slowly") };
+        let slow = |_| UpstreamError::Unreachable { retry_after: 15, cause: String::from("its documents come too slowly"), answered: false };
         tokio::time::timeout(PATIENCE, fetched.document(limit)).await.map_err(slow)?
     }
 }

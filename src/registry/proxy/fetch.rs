@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use entrepot_kit::{Algorithm, Digests, Error, Kind, Result, Sidecar, Source, Staged as _, Timestamp};
 use futures::StreamExt as _;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tokio::sync::watch;
 
 use super::job::{Job, What};
@@ -13,10 +13,11 @@ use crate::access::without_tokens;
 use crate::registry::facade::Known;
 use crate::registry::fill::{Head, Progress};
 use crate::registry::news::News;
+use crate::registry::paths::Renewal;
 use crate::registry::{Engine, Repo};
 use crate::store::blobs::{StagedBlob, WriteSpec};
 use crate::store::model::{CatalogError, Commit, NewBlob, NewRow, StoredEntry, UpstreamState};
-use crate::upstream::{Fetch, Fetched, Target};
+use crate::upstream::{Fetch, Fetched, Target, is_out_of_reach};
 
 /// Most bytes of a file that says what another one hashes to.
 const MAX_SIDECAR: usize = 64 << 10;
@@ -58,13 +59,59 @@ impl Engine {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     tracing::warn!(repository = %repo.address(), path = %without_tokens(&job.path), %error, cause = ?std::error::Error::source(&error), "fetching from upstream failed");
-                    match stale(&repo, kept, state.as_deref(), engine.now(), &error) {
-                        Some(stored) => Progress::Done(stored, Source::Stale),
+                    // Whoever has the beginning of the new bytes must not get the end of the old ones.
+                    let is_read = matches!(*progress.borrow(), Progress::Running(..));
+                    match engine.in_place_of(&repo, &job, kept.filter(|_| !is_read), state.as_deref(), &error).await {
+                        Some((stored, source)) => Progress::Done(stored, source),
                         None => Progress::Failed(Arc::new(error)),
                     }
                 }
             }
         })
+    }
+
+    /// What of the kept copy is served when nothing came of asking.
+    async fn in_place_of(
+        &self,
+        repo: &Repo,
+        job: &Job,
+        kept: Option<Arc<StoredEntry>>,
+        state: Option<&UpstreamState>,
+        error: &Error,
+    ) -> Option<(Arc<StoredEntry>, Source)> {
+        if !repo.paths.is_given() {
+            return Some((stale(repo, kept, state, self.now(), error)?, Source::Stale));
+        }
+        let is_there = state.is_none_or(|state| state.status == i32::from(StatusCode::OK.as_u16()));
+        let kept = kept.filter(|_| is_there && is_out_of_reach(error))?;
+        // As if the upstream had said that nothing changed.
+        let [url, etag, last_modified] = match state {
+            Some(state) => [Some(state.url.clone()), state.etag.clone(), state.last_modified.clone()],
+            None => Default::default(),
+        };
+        let status = i32::from(StatusCode::OK.as_u16());
+        let refreshed = UpstreamState { key: job.path.clone(), url: url.unwrap_or_default(), etag, last_modified, checked: self.now(), status };
+        if let Err(error) = self.note_upstream(repo, refreshed).await {
+            tracing::warn!(repository = %repo.address(), %error, "that a kept file counts as fresh again could not be written down");
+        }
+        Some((kept, Source::Cache))
+    }
+
+    /// Asks by `HEAD` whether a kept file is still what the upstream has. `None` when it does not say so: the file is then asked for itself.
+    async fn ask_by_head(&self, repo: &Repo, job: &Job, kept: &Arc<StoredEntry>, state: Option<&UpstreamState>) -> Result<Option<Progress>> {
+        let is_known = |state: &&UpstreamState| state.status == i32::from(StatusCode::OK.as_u16()) && (state.etag.is_some() || state.last_modified.is_some());
+        let Some(state) = state.filter(is_known) else { return Ok(None) };
+        let validators = (state.etag.as_deref(), state.last_modified.as_deref());
+        let fetch = Fetch { method: Method::HEAD, etag: validators.0, last_modified: validators.1, patience: PATIENCE_WITH_COPY, ..fetch_of(job) };
+        match self.ask(repo, &fetch).await {
+            Ok(fetched) if fetched.status == StatusCode::NOT_MODIFIED => {
+                self.note_upstream(repo, checked(job, &fetched, self.now(), StatusCode::OK, Some(state))).await?;
+                Ok(Some(Progress::Done(Arc::clone(kept), Source::Cache)))
+            }
+            // Some that refuse a HEAD answer a GET.
+            Err(error) if error.status() != StatusCode::BAD_GATEWAY => Err(error),
+            Ok(_) | Err(_) => Ok(None),
+        }
     }
 
     async fn fetch_and_keep(
@@ -92,6 +139,13 @@ impl Engine {
         {
             return Ok(outcome);
         }
+        if job.renewal == Renewal::Head
+            && let Some(kept) = kept
+            && let Some(outcome) = self.ask_by_head(repo, job, kept, state).await?
+        {
+            return Ok(outcome);
+        }
+        let state = state.filter(|_| job.renewal == Renewal::Conditional);
         let sidecar = sidecar_of(repo, job);
         let asked = fetch_of(job);
         let fetch = Fetch {

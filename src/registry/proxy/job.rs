@@ -3,6 +3,7 @@
 use entrepot_kit::{ALL_PACKAGES, Digests, Located, UpstreamDocument, Whole};
 
 use crate::registry::Repo;
+use crate::registry::paths::{Renewal, Standing};
 
 /// Largest package index that is kept, in bytes; the largest known public ones have 40 MB.
 pub(super) const MAX_INDEX: usize = 128 << 20;
@@ -22,6 +23,10 @@ pub(super) struct Job {
     pub(super) promise: Option<String>,
     /// Whether nobody waits for it who can be given what is kept: it is too large for that.
     pub(super) is_behind: bool,
+    /// How it is asked for when it is kept and no longer fresh.
+    pub(super) renewal: Renewal,
+    /// Seconds for which it is fresh, in place of the upstream's `mutable_ttl`.
+    pub(super) lifetime: Option<u64>,
 }
 
 /// How it is taken.
@@ -52,7 +57,29 @@ impl Job {
             What::Document(document) => Some(document.accept),
             What::File { .. } | What::Index { .. } | What::Part { .. } => None,
         };
-        Self { path: path.to_owned(), target: entrepot_kit::path::encode_path(path), accept, package, version: None, what, promise: None, is_behind: false }
+        Self {
+            path: path.to_owned(),
+            target: entrepot_kit::path::encode_path(path),
+            accept,
+            package,
+            version: None,
+            what,
+            promise: None,
+            is_behind: false,
+            renewal: Renewal::default(),
+            lifetime: None,
+        }
+    }
+
+    /// A file of which only the operator's expressions know what it is.
+    pub(super) fn standing(path: &str, package: Option<String>, standing: Option<Standing>, immutable_ttl: u64) -> Self {
+        let (changes, renewal, lifetime) = match standing {
+            None => (true, Renewal::default(), None),
+            Some(Standing::Mutable(renewal)) => (true, renewal, None),
+            Some(Standing::Immutable) if immutable_ttl == 0 => (false, Renewal::default(), None),
+            Some(Standing::Immutable) => (true, Renewal::Anew, Some(immutable_ttl)),
+        };
+        Self { renewal, lifetime, ..Self::file(path, package, What::File { expected: Digests::new(), changes }) }
     }
 
     /// What an index says of a file of the repository; `url` is its address.
@@ -76,6 +103,8 @@ impl Job {
             what: What::Index { pages: index.pages, serial: index.serial },
             promise: None,
             is_behind: package == ALL_PACKAGES && repo.format.lists_versions().is_none(),
+            renewal: Renewal::default(),
+            lifetime: None,
         })
     }
 

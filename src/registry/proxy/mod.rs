@@ -100,11 +100,12 @@ impl Reader {
         if !self.admits(repo, asked.as_deref().unwrap_or(name), name).await? {
             return Ok(None);
         }
+        let standing = repo.paths.standing(&path)?;
         self.begin_at(repo, &path);
         let job = match repo.format.classify(&path) {
             UpstreamPath::NotOurs => return Ok(None),
             UpstreamPath::Own => return self.kept(repo, &path).await,
-            UpstreamPath::Mutable => Job::file(&path, package, What::File { expected: Digests::new(), changes: true }),
+            UpstreamPath::Mutable => Job::standing(&path, package, standing, repo.upstream()?.settings().immutable_ttl),
             UpstreamPath::Document(document) => Job::file(&path, package, What::Document(document)),
             UpstreamPath::Immutable { expected } => Job::file(&path, package, What::File { expected, changes: false }),
             UpstreamPath::Needs { package: needed } => {
@@ -149,6 +150,7 @@ impl Reader {
         if !self.admits(repo, asked.as_deref().unwrap_or(name), name).await? {
             return Ok(None);
         }
+        repo.paths.standing(&path)?;
         self.begin_at(repo, &path);
         let file = match self.kept(repo, &path).await? {
             Some(file) => Some(file),
@@ -219,7 +221,7 @@ impl Reader {
             let found = state.status == i32::from(StatusCode::OK.as_u16());
             let lifetime = match (found, job.is_behind) {
                 (true, true) if settings.mutable_ttl > 0 => settings.mutable_ttl.max(LIST_LIFETIME),
-                (true, _) => settings.mutable_ttl,
+                (true, _) => job.lifetime.unwrap_or(settings.mutable_ttl),
                 (false, _) => settings.negative_ttl,
             };
             if self.now.0.saturating_sub(state.checked.0) < i64::try_from(lifetime).unwrap_or(i64::MAX).saturating_mul(1000) {

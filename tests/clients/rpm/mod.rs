@@ -6,6 +6,7 @@ mod docs;
 mod install;
 mod keys;
 mod many;
+mod upstreams;
 mod zypper;
 
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ use crate::support::process::{self, Output};
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A workshop: packages are built and signed in it.
-struct Workshop {
-    home: Home,
+pub(crate) struct Workshop {
+    pub(crate) home: Home,
     gpg: Gpg,
     /// The public key that packages are signed with.
     key: PathBuf,
@@ -32,13 +33,13 @@ struct Workshop {
 const PACKAGER: &str = "Packager <packager@example.com>";
 
 impl Workshop {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let gpg = Gpg::new();
         let key = gpg.generate(PACKAGER);
         Self { home: Home::new(), gpg, key }
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Output {
         let mut command = self.home.command(program, self.home.path());
         command.args(arguments);
         process::run(command, PATIENCE)
@@ -72,7 +73,7 @@ impl Workshop {
     }
 
     /// A small package, signed.
-    fn plain(&self, name: &str, version: &str) -> PathBuf {
+    pub(crate) fn plain(&self, name: &str, version: &str) -> PathBuf {
         let built = self.build(&format!("{name}-{version}"), &plain_spec(name, version));
         let package = built.into_iter().find(|path| path.to_string_lossy().ends_with(".noarch.rpm")).unwrap();
         self.sign(std::slice::from_ref(&package));
@@ -113,12 +114,12 @@ async fn upload(server: &TestServer, folder: &str, packages: &[PathBuf]) {
 }
 
 /// A machine that installs into a root of its own.
-struct Machine {
-    home: Home,
+pub(crate) struct Machine {
+    pub(crate) home: Home,
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let machine = Self { home: Home::new() };
         for folder in ["repos.d", "root", "dnf-cache", "dnf-state", "dnf-logs"] {
             std::fs::create_dir(machine.home.path().join(folder)).unwrap();
@@ -132,12 +133,12 @@ impl Machine {
         std::fs::write(self.home.path().join("repos.d/entrepot.repo"), text).unwrap();
     }
 
-    fn root(&self, path: &str) -> PathBuf {
+    pub(crate) fn root(&self, path: &str) -> PathBuf {
         self.home.path().join("root").join(path)
     }
 
     /// dnf, with nothing of this machine.
-    fn dnf(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn dnf(&self, arguments: &[&str]) -> Output {
         let mut command = self.dnf_command();
         command.args(arguments);
         process::run(command, PATIENCE)
