@@ -73,10 +73,9 @@ async fn filled(plan: &Plan, report: &mut Report, size: usize) -> Result<Costs> 
     Ok(costs)
 }
 
-/// Copies all rows of the template, with other numbers and another name.
+/// Copies all rows of the template, with other numbers and another name. SQLite numbers what comes later behind the highest by itself.
 async fn multiply(data: &Path, size: usize) -> Result<()> {
     let catalog = Catalog::open_sqlite_at_rest(&data.join("entrepot.db")).await?;
-    let mut highest = Vec::new();
     for (name, numbers) in OF_PACKAGES {
         let table: &'static Table = TABLES.iter().find(|table| table.name == name).ok_or_else(|| format!("there is no table {name}"))?;
         let rows = catalog.rows(table, None).await?;
@@ -97,11 +96,7 @@ async fn multiply(data: &Path, size: usize) -> Result<()> {
                 catalog.insert(table, std::mem::take(&mut copies), Clash::Refuse).await?;
             }
         }
-        if table.numbered {
-            highest.push((table, i64::try_from(size)? * step + step));
-        }
     }
-    catalog.end_filling(highest).await?;
     Ok(())
 }
 

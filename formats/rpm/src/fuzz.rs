@@ -87,6 +87,8 @@ proptest! {
             prop_assert_eq!(marked.iter().filter(|byte| **byte == 1).count(), 1);
         }
         let _ = Name::parse(&text);
+        drop(crate::mirrors::read(text.as_bytes()));
+        drop(crate::mirrors::read(format!("<metalink><url>{text}</url>").as_bytes()));
         let mut plain = Vec::new();
         for magic in [&[0x1f, 0x8b][..], &[0x28, 0xb5, 0x2f, 0xfd], &[0xfd, b'7', b'z', b'X', b'Z', 0], b"BZh9", &[]] {
             if let Ok(mut open) = read::open(std::io::Cursor::new([magic, &bytes].concat())) {

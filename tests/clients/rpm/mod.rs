@@ -6,6 +6,7 @@ mod docs;
 mod install;
 mod keys;
 mod many;
+mod upstreams;
 mod zypper;
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use futures::StreamExt as _;
 use futures::future::join_all;
+use futures::stream;
 use http::StatusCode;
 use serde_json::json;
 
@@ -80,6 +82,9 @@ async fn rpm_many_publish_at_once_and_the_index_is_right() {
         let (house, name, version) = (&house, format!("p{}", number % 100), format!("{}.0", number / 100));
         async move { publish(house, "el9/", &name, &version).await }
     });
+    // A database that others use too gives a server so many connections, and no more.
+    let at_once = if house.engines() > 1 { 100 } else { PUBLISHES };
+    let publishes = stream::iter(publishes).buffer_unordered(at_once).collect::<Vec<()>>();
     // Readers in between see some state, and all of it.
     let reader = async {
         for _ in 0..10 {
@@ -87,7 +92,7 @@ async fn rpm_many_publish_at_once_and_the_index_is_right() {
             assert!(listed.iter().all(|href| wanted.contains(href)), "{listed:?}");
         }
     };
-    futures::join!(join_all(publishes), reader);
+    futures::join!(publishes, reader);
     assert_eq!(addresses(&house, &here).await.into_iter().collect::<BTreeSet<_>>(), wanted);
     assert_eq!(house.head("alpha/rpm"), PUBLISHES as u64, "each is one revision, and metadata is none");
 }

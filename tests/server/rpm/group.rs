@@ -105,7 +105,7 @@ async fn rpm_a_group_joins_what_several_members_say_beside_packages() {
     house.restart().await;
     assert!(!document(&house, ALL, &repomd(&house, ALL).await, "updateinfo").await.contains("rpm-1"));
     assert_eq!(said(&house, "updateinfo").await, updates);
-    for wrong in [plain.href.replace("-t", "-t9"), plain.href.replace("comps.xml", "updateinfo.xml"), plain.href.replace(&plain.checksum, &"0".repeat(64))] {
+    for wrong in [plain.href.replace("-t", "-r"), plain.href.replace("comps.xml", "updateinfo.xml"), plain.href.replace(&plain.checksum, &"0".repeat(64))] {
         assert_eq!(house.call(Call::get(format!("{ALL}{wrong}"))).await.status, StatusCode::NOT_FOUND, "{wrong}");
     }
 }

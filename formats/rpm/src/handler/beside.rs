@@ -209,7 +209,19 @@ fn module_name(document: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{EXTRAS, Name, joined};
+
+    proptest! {
+        #[test]
+        fn any_text_is_joined_or_refused(text in "(</?(comps|updates|group|update|id)>|<id/>|---\n|data:\n|  name: [a-z&*]{0,3}\n|[a-z&;<\u{0}é]{0,6}){0,20}") {
+            for extra in &EXTRAS {
+                let inside = extra.root.map_or_else(|| text.clone(), |root| format!("<{root}>{text}</{root}>"));
+                drop(joined(extra, &[text.clone(), inside]));
+            }
+        }
+    }
 
     fn texts(of: &[&str]) -> Vec<String> {
         of.iter().map(|text| (*text).to_owned()).collect()
