@@ -222,8 +222,8 @@ async fn rpm_a_proxy_can_be_frozen() {
     assert_eq!(addresses(house, THERE).await.len(), 2);
     let row = house.engine().repo(&entrepot_kit::Address::parse("alpha/mirror").expect("an address")).expect("the mirror").row.clone();
     let mut settings = row.settings.clone();
-    let moment = entrepot_kit::Timestamp(then * 1000).rfc3339().replace(['-', ':'], "").to_lowercase();
-    settings["upstream"]["frozen"] = json!(format!("{}z", &moment[..15]));
+    let moment: String = entrepot_kit::Timestamp(then * 1000).rfc3339().replace(['-', ':'], "").to_lowercase().chars().take(15).collect();
+    settings["upstream"]["frozen"] = json!(format!("{moment}z"));
     house.engine().catalog.update_repository(row.id, row.tags.clone(), settings, false).await.expect("changed");
     house.engine().reload().await.expect("reloaded");
     assert_eq!(repomd(house, THERE).await, old);
