@@ -83,7 +83,7 @@ async fn rpm_many_publish_at_once_and_the_index_is_right() {
         async move { publish(house, "el9/", &name, &version).await }
     });
     // A database that others use too gives a server so many connections, and no more.
-    let at_once = if house.engines() > 1 { 100 } else { PUBLISHES };
+    let at_once = if house.engines() > 1 { 30 } else { PUBLISHES };
     let publishes = stream::iter(publishes).buffer_unordered(at_once).collect::<Vec<()>>();
     // Readers in between see some state, and all of it.
     let reader = async {
