@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::folders::{FolderState, Making, Moment, Piece, Pieces};
 use crate::keys::{KeyKind, SigningKeys};
 use crate::name::Address;
-use crate::records::{Document, Entry, File, Index, Kind, Listing, ListingPage, PackageState, ReadSeek, Records, SearchPage, VersionState};
+use crate::records::{Document, Entry, File, Index, Kind, Listing, ListingItem, ListingPage, PackageState, ReadSeek, Records, SearchPage, VersionState};
 use crate::route::Action;
 use crate::time::Timestamp;
 use crate::uploads::Uploads;
@@ -587,6 +587,28 @@ impl Repository<Read> {
         self.facade.entries(listing).await
     }
 
+    /// All files below a prefix, at most so many: what is deleted in one change.
+    ///
+    /// # Errors
+    /// 422 when there are more, and failures of the store.
+    pub async fn files_below(&self, prefix: &str, most: usize) -> Result<Vec<Entry>> {
+        let (mut files, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.entries(&Listing { prefix: prefix.to_owned(), after, limit: FILES_AT_ONCE, recursive: true }).await?;
+            after = page.items.last().map(|item| item.path().to_owned());
+            files.extend(page.items.into_iter().filter_map(|item| match item {
+                ListingItem::File(entry) => Some(entry),
+                ListingItem::Folder(_) => None,
+            }));
+            if files.len() > most {
+                return Err(Error::unprocessable(format!("the folder has more than {most} files: delete it part by part")));
+            }
+            if !page.more || after.is_none() {
+                return Ok(files);
+            }
+        }
+    }
+
     /// What an index document of the package is made of; `None` when there is no such package.
     ///
     /// # Errors
@@ -643,6 +665,9 @@ impl Repository<Read> {
         self.facade.signing_keys(kind).await
     }
 }
+
+/// Files of a folder that are read at once.
+const FILES_AT_ONCE: usize = 1000;
 
 /// Attempts of [`Repository::update`] before it gives up.
 const UPDATE_ATTEMPTS: usize = 16;

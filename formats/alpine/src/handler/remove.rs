@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entrepot_kit::route::Answer;
-use entrepot_kit::{Change, Death, Delete, Entry, Error, Listing, ListingItem, Precondition, Read, Repository, Request, Resource, Response, Result};
+use entrepot_kit::{Change, Death, Delete, Error, Precondition, Read, Repository, Request, Resource, Response, Result};
 use http::StatusCode;
 
 use super::{ATTEMPTS, at, hosted_only, missing, overtaken};
 
-/// Files that are read at once.
-const PAGE: usize = 1000;
 /// Most files that go in one change.
 const MOST: usize = 20_000;
 
@@ -39,7 +37,7 @@ pub(crate) fn delete(repository: Repository<Delete>, request: Request) -> Answer
 }
 
 async fn plan(repository: &Repository<Delete>, reader: &Repository<Read>, path: &str) -> Result<Change> {
-    let files = if path.ends_with('/') { below(reader, path).await? } else { repository.stored(path).await?.into_iter().collect() };
+    let files = if path.ends_with('/') { reader.files_below(path, MOST).await? } else { repository.stored(path).await?.into_iter().collect() };
     let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for file in files {
         if let (Some(package), Some(version)) = (file.package, file.version) {
@@ -65,23 +63,4 @@ async fn plan(repository: &Repository<Delete>, reader: &Repository<Read>, path: 
         }
     }
     Ok(change)
-}
-
-/// All files below a folder.
-async fn below(reader: &Repository<Read>, folder: &str) -> Result<Vec<Entry>> {
-    let (mut files, mut after) = (Vec::new(), None);
-    loop {
-        let page = reader.entries(&Listing { prefix: folder.to_owned(), after, limit: PAGE, recursive: true }).await?;
-        after = page.items.last().map(|item| item.path().to_owned());
-        files.extend(page.items.into_iter().filter_map(|item| match item {
-            ListingItem::File(entry) => Some(entry),
-            ListingItem::Folder(_) => None,
-        }));
-        if files.len() > MOST {
-            return Err(Error::unprocessable(format!("the folder has more than {MOST} files: delete it part by part")));
-        }
-        if !page.more || after.is_none() {
-            return Ok(files);
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entrepot_kit::route::Answer;
-use entrepot_kit::{Birth, Change, Death, Delete, Entry, Error, Listing, ListingItem, Precondition, Read, Repository, Request, Resource, Response, Result};
+use entrepot_kit::{Birth, Change, Death, Delete, Entry, Error, Precondition, Read, Repository, Request, Resource, Response, Result};
 use http::StatusCode;
 
 use super::{ATTEMPTS, at, overtaken, terms, writable_path};
@@ -12,8 +12,6 @@ use crate::coordinates::{Place, package_of_folder, place};
 use crate::document::VersionDocument;
 use crate::index::PackageDocument;
 
-/// Files that are read at once.
-const PAGE: usize = 1000;
 /// Most files of a folder that goes in one change.
 const MOST: usize = 100_000;
 
@@ -33,7 +31,7 @@ pub(crate) fn delete(repository: Repository<Delete>, request: Request) -> Answer
             let file = if request.path.trailing_slash() { None } else { repository.stored(&path).await? };
             let gone = match file {
                 Some(file) => vec![file],
-                None => below(&reader, &format!("{path}/")).await?,
+                None => reader.files_below(&format!("{path}/"), MOST).await?,
             };
             if gone.is_empty() {
                 return Err(Error::not_found(format!("there is no file or folder {path:?} in this repository")));
@@ -46,26 +44,6 @@ pub(crate) fn delete(repository: Repository<Delete>, request: Request) -> Answer
         }
         Err(overtaken(&path))
     })
-}
-
-/// All files below a prefix.
-async fn below(reader: &Repository<Read>, prefix: &str) -> Result<Vec<Entry>> {
-    let mut files = Vec::new();
-    let mut after = None;
-    loop {
-        let page = reader.entries(&Listing { prefix: prefix.to_owned(), after, limit: PAGE, recursive: true }).await?;
-        after = page.items.last().map(|item| item.path().to_owned());
-        files.extend(page.items.into_iter().filter_map(|item| match item {
-            ListingItem::File(entry) => Some(entry),
-            ListingItem::Folder(_) => None,
-        }));
-        if files.len() > MOST {
-            return Err(Error::unprocessable(format!("the folder has more than {MOST} files: delete it part by part")));
-        }
-        if !page.more || after.is_none() {
-            return Ok(files);
-        }
-    }
 }
 
 async fn plan(repository: &Repository<Delete>, reader: &Repository<Read>, path: &str, gone: Vec<Entry>) -> Result<Change> {
@@ -99,7 +77,7 @@ async fn package_without(
     let mut ended = BTreeSet::new();
     for (version, gone) in versions {
         let folder = crate::coordinates::version_folder(package, &version);
-        let mut left = below(reader, &format!("{folder}/")).await?;
+        let mut left = reader.files_below(&format!("{folder}/"), MOST).await?;
         left.retain(|file| !gone.contains(&file.path) && file.version.as_deref() == Some(&version));
         if left.is_empty() {
             change = change.end(Death::Version { package: package.to_owned(), version: version.clone() });

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entrepot_kit::route::Answer;
-use entrepot_kit::{Change, Death, Delete, Entry, Error, Listing, ListingItem, Precondition, Read, Repository, Request, Resource, Response, Result};
+use entrepot_kit::{Change, Death, Delete, Error, Precondition, Read, Repository, Request, Resource, Response, Result};
 use http::StatusCode;
 
 use super::{ATTEMPTS, extras, missing, overtaken, writable_path};
@@ -32,8 +32,6 @@ pub(crate) fn delete(repository: Repository<Delete>, request: Request) -> Answer
     })
 }
 
-/// Files that are read at once.
-const PAGE: usize = 1000;
 /// Most files of a folder that goes in one change.
 const MOST: usize = 20_000;
 
@@ -72,7 +70,7 @@ async fn folder(repository: &Repository<Delete>, folder: &str) -> Result<Respons
     // To delete is to learn what was there.
     let reader = repository.grant::<Read>(&Resource::Repository).await?;
     for _ in 0..ATTEMPTS {
-        let files = below(&reader, folder).await?;
+        let files = reader.files_below(folder, MOST).await?;
         if files.is_empty() {
             return Err(Error::not_found(format!("there is no folder {folder:?} in this repository")));
         }
@@ -101,24 +99,4 @@ async fn folder(repository: &Repository<Delete>, folder: &str) -> Result<Respons
         }
     }
     Err(overtaken(folder))
-}
-
-/// All files below a folder.
-async fn below(reader: &Repository<Read>, folder: &str) -> Result<Vec<Entry>> {
-    let mut files = Vec::new();
-    let mut after = None;
-    loop {
-        let page = reader.entries(&Listing { prefix: folder.to_owned(), after, limit: PAGE, recursive: true }).await?;
-        after = page.items.last().map(|item| item.path().to_owned());
-        files.extend(page.items.into_iter().filter_map(|item| match item {
-            ListingItem::File(entry) => Some(entry),
-            ListingItem::Folder(_) => None,
-        }));
-        if files.len() > MOST {
-            return Err(Error::unprocessable(format!("the folder has more than {MOST} files: delete it part by part")));
-        }
-        if !page.more || after.is_none() {
-            return Ok(files);
-        }
-    }
 }
