@@ -1,5 +1,6 @@
 //! What an upload changes: a version of a chart, its files, and the chart where it is new.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -61,7 +62,7 @@ pub(crate) struct Pushed {
     pub(crate) staged: Arc<dyn Staged>,
     pub(crate) digest: Digest,
     /// Where its parts are, besides archive and provenance file.
-    pub(crate) blobs: Vec<String>,
+    pub(crate) blobs: BTreeSet<String>,
 }
 
 /// What the entry of a provenance file says that came before its chart.

@@ -155,7 +155,8 @@ struct Push {
 impl Push {
     /// A chart: it is published as if it had come any other way.
     async fn chart(self, repository: &Repository<Publish>, parts: Parts) -> Result<()> {
-        let mut blobs = self.blobs(repository).await?;
+        serve::parts::demand(repository, &self.image, &self.manifest).await?;
+        let mut blobs = serve::parts::paths(&self.image, &self.manifest);
         blobs.retain(|path| std::iter::once(&parts.archive).chain(&parts.prov).all(|digest| *path != layout::blob(&self.image, digest)));
         let readable = repository.grant::<Read>(&Resource::Package(self.image.clone())).await?;
         let archive = archive(&readable, &self.image, &parts.archive).await?;
@@ -185,11 +186,11 @@ impl Push {
                 "this repository takes charts, and what refers to them (signatures, attestations): push images to a repository of the format oci",
             ));
         }
-        let blobs = self.blobs(repository).await?;
+        serve::parts::demand(repository, image, &self.manifest).await?;
         let path = layout::manifest(image, &self.digest.to_string());
         let package = Birth::Package { package: image.clone(), document: String::from("{}"), terms: vec![image.clone()] };
         let mut change = Change::new("publish", format!("{image} {}", self.tag.as_deref().unwrap_or(&self.digest.to_string()))).begin(package);
-        change = blobs.into_iter().fold(change, |change, path| change.begin(Birth::Again(path)));
+        change = serve::parts::paths(image, &self.manifest).into_iter().fold(change, |change, path| change.begin(Birth::Again(path)));
         change = change.begin(self.entry(path, None, String::new()));
         if let Some(subject) = &self.manifest.subject {
             let descriptor = referrer::descriptor(&self.manifest, &self.digest, self.staged.size());
@@ -219,22 +220,6 @@ impl Push {
             content_type: Some(self.manifest.media_type.clone()),
             data,
         }
-    }
-
-    /// Where the parts of the manifest are.
-    async fn blobs(&self, repository: &Repository<Publish>) -> Result<Vec<String>> {
-        let mut paths = Vec::new();
-        for descriptor in self.manifest.blobs() {
-            let path = format!("{}/blobs/{}", self.image, descriptor.digest);
-            if repository.stored(&path).await?.is_none() {
-                let why = format!("the manifest names {}, which is not in {}: push it (or mount it) first", descriptor.digest, self.image);
-                return Err(Error::bad_request(why).with_code(MANIFEST_BLOB_UNKNOWN));
-            }
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
-        }
-        Ok(paths)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod blob;
 pub mod extension;
+pub mod parts;
 pub mod referrers;
 pub mod route;
 pub mod tags;

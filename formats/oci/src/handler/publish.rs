@@ -6,9 +6,9 @@ use bytes::Bytes;
 use entrepot_kit::{
     Algorithm, Birth, BlobSource, Change, Error, Overwrite, Precondition, Publish, Repository, Resource, Result, Sha256Digest, StageSpec, Staged,
 };
-use entrepot_oci_core::error::{DENIED, MANIFEST_BLOB_UNKNOWN};
+use entrepot_oci_core::error::DENIED;
 use entrepot_oci_core::manifest::MAX_MANIFEST;
-use entrepot_oci_core::serve::upload::check_digest;
+use entrepot_oci_core::serve::{parts, upload::check_digest};
 use entrepot_oci_core::{Digest, Manifest, ManifestKind, layout, referrer};
 use http::StatusCode;
 use std::sync::Arc;
@@ -71,14 +71,14 @@ impl Publication {
                 plan.change.births.push(self.entry(&staged, path.clone(), None, data.clone()));
             }
             if !plan.is_needed {
-                self.check_blobs(repository).await?;
+                parts::demand(repository, &self.image, &self.manifest).await?;
                 repository.touch(&layout::manifest(&self.image, &digest.to_string()));
                 return Ok(digest);
             }
             match repository.commit(plan.change).await {
                 Ok(_) => return Ok(digest),
                 // Either a part is missing, which is said, or somebody else was faster, and the look begins again.
-                Err(error) if error.status() == StatusCode::CONFLICT => self.check_blobs(repository).await?,
+                Err(error) if error.status() == StatusCode::CONFLICT => parts::demand(repository, &self.image, &self.manifest).await?,
                 Err(error) => return Err(error),
             }
         }
@@ -90,7 +90,7 @@ impl Publication {
         let subject = if self.tags.is_empty() { format!("{image} {digest}") } else { format!("{image} {}", self.tags.join(" ")) };
         let package = Birth::Package { package: image.clone(), document: String::from("{}"), terms: terms(image) };
         let mut plan = Plan { change: Change::new("publish", subject).begin(package), is_needed: false };
-        for path in self.blob_paths() {
+        for path in parts::paths(image, &self.manifest) {
             // What the client saw here may have been tidied away since.
             plan.change = plan.change.begin(Birth::Again(path));
         }
@@ -185,23 +185,6 @@ impl Publication {
         }
         let stands = is.map_or_else(|| String::from("is not there"), |is| format!("is {is}"));
         Err(Error::new(StatusCode::PRECONDITION_FAILED, format!("{path} {stands}: that is not what If-Match or If-None-Match says")))
-    }
-
-    fn blob_paths(&self) -> BTreeSet<String> {
-        let path = |digest: &str| format!("{}/blobs/{digest}", self.image);
-        self.manifest.blobs().map(|descriptor| path(&descriptor.digest)).collect()
-    }
-
-    /// Says which configuration or layer is not in the image, if one is not.
-    async fn check_blobs(&self, repository: &Repository<Publish>) -> Result<()> {
-        for path in self.blob_paths() {
-            if repository.stored(&path).await?.is_none() {
-                let digest = path.rsplit('/').next().unwrap_or_default();
-                let message = format!("the manifest names {digest}, which is not in {}: push it (or mount it) first", self.image);
-                return Err(Error::bad_request(message).with_code(MANIFEST_BLOB_UNKNOWN));
-            }
-        }
-        Ok(())
     }
 }
 
