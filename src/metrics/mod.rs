@@ -90,6 +90,8 @@ pub struct Metrics {
     pub(crate) document_hits: Counter,
     /// Index documents that had to be made.
     pub(crate) document_misses: Counter,
+    /// Those of them that were amended by what had changed.
+    pub(crate) documents_amended: Counter,
     /// Requests that are being answered.
     pub(crate) running: Gauge,
     /// Connections that are open.
@@ -135,6 +137,7 @@ impl Metrics {
             repeated: Counter::default(),
             document_hits: Counter::default(),
             document_misses: Counter::default(),
+            documents_amended: Counter::default(),
             running: Gauge::default(),
             connections: Gauge::default(),
             levels: Levels::default(),
@@ -169,6 +172,7 @@ impl Metrics {
         own.register("http_repeated_answers", "Answers that were given again as they were a moment before", self.repeated.clone());
         own.register("document_cache_hits", "Index documents that were in memory", self.document_hits.clone());
         own.register("document_cache_misses", "Index documents that had to be made", self.document_misses.clone());
+        own.register("documents_amended", "Index documents that were made of the one before and what had changed", self.documents_amended.clone());
         own.register(
             "upstream_calls",
             "Questions to upstreams, further tries and redirects included in one, by what came of them",

@@ -22,6 +22,16 @@ pub(crate) struct DocumentKey {
     pub(crate) base: String,
 }
 
+/// A cached document.
+#[derive(Clone)]
+pub(crate) struct Made {
+    /// The stamp of the records that it was made of.
+    pub(crate) stamp: Arc<str>,
+    pub(crate) document: Arc<Document>,
+    /// Whether it is brought up to date with what changed, in place of being made anew.
+    pub(crate) amends: bool,
+}
+
 /// That an upstream did not have a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Missing {
@@ -36,8 +46,8 @@ pub(crate) struct Missing {
 const ORIGINS: u64 = 16;
 
 pub(crate) struct Caches {
-    /// Documents with the stamp of the records that they were made of.
-    pub(crate) documents: Cache<DocumentKey, (Arc<str>, Arc<Document>)>,
+    /// Documents.
+    pub(crate) documents: Cache<DocumentKey, Made>,
     /// Records by repository, package, kind of fragments and stamp.
     pub(crate) records: Cache<(i64, String, &'static str, Arc<str>), Arc<Records>>,
     /// A package's stamp at a revision; `None`: there is no such package.
@@ -63,7 +73,7 @@ impl Caches {
         Self {
             documents: Cache::builder()
                 .max_capacity(bytes)
-                .weigher(move |key: &DocumentKey, (_, document): &(Arc<str>, Arc<Document>)| {
+                .weigher(move |key: &DocumentKey, Made { document, .. }: &Made| {
                     // Twice and half: room for the gzip form, which comes later.
                     clamp(document.body.len() / 2 * 3 + key.package.len() + key.variant.len() + key.base.len() + 256)
                 })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use entrepot_kit::{Document, Error, FolderState, Kind, Making, Moment, Piece, Pieces, Result};
 
-use crate::registry::cache::DocumentKey;
+use crate::registry::cache::{DocumentKey, Made};
 use crate::registry::reader::Reader;
 use crate::registry::{Engine, Repo};
 
@@ -46,7 +46,7 @@ impl Engine {
     /// A document that a key says everything of.
     pub(crate) async fn derived(&self, repo: &Repo, key: &str, make: Making) -> Result<Arc<Document>> {
         let key = DocumentKey { repository: repo.id(), scope: 0, package: key.to_owned(), variant: DERIVED.to_owned(), base: String::new() };
-        let cached = || self.cache.documents.get(&key).map(|(_, document)| document);
+        let cached = || self.cache.documents.get(&key).map(|made| made.document);
         if let Some(document) = cached() {
             self.metrics.document_hits.inc();
             return Ok(document);
@@ -58,7 +58,7 @@ impl Engine {
         }
         self.metrics.document_misses.inc();
         let document = Arc::new(make.await?);
-        self.cache.documents.insert(key, (Arc::from(""), Arc::clone(&document)));
+        self.cache.documents.insert(key, Made { stamp: Arc::from(""), document: Arc::clone(&document), amends: false });
         Ok(document)
     }
 }

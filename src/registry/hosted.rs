@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use entrepot_kit::{ALL_PACKAGES, File, Records, Result, Source};
+use entrepot_kit::{ALL_PACKAGES, Changes, File, Records, Result, Source};
 
 use crate::registry::Repo;
 use crate::registry::reader::Reader;
+
+/// What the revision follows in a stamp.
+const REVISION: char = '@';
 
 impl Reader {
     pub(crate) async fn hosted_stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
@@ -17,7 +20,7 @@ impl Reader {
         }
         let changed =
             if package == ALL_PACKAGES { Some(at.unwrap_or_else(|| repo.head())) } else { self.engine.catalog.package_changed(repo.id(), package, at).await? };
-        let stamp: Option<Arc<str>> = changed.map(|revision| format!("{}@{revision}", repo.id()).into());
+        let stamp: Option<Arc<str>> = changed.map(|revision| format!("{}{REVISION}{revision}", repo.id()).into());
         self.engine.cache.stamps.insert(key, stamp.clone());
         Ok(stamp)
     }
@@ -34,6 +37,14 @@ impl Reader {
             Some(folder) => self.engine.catalog.file_records(repo.id(), package, &folder, at).await?,
             None => self.engine.catalog.records(repo.id(), package, kind, at).await?,
         })
+    }
+
+    /// What became of a package since a stamp; `None` where its documents are made anew.
+    pub(crate) async fn hosted_changes(&self, repo: &Arc<Repo>, package: &str, kind: &'static str, since: &str) -> Result<Option<Changes>> {
+        let since = since.split_once(REVISION).and_then(|(_, revision)| revision.parse().ok());
+        let Some(since) = since.filter(|_| package != ALL_PACKAGES && repo.format.fragment_folder(package, kind).is_none()) else { return Ok(None) };
+        let at = self.engine.revision(repo, self.moment).await?;
+        Ok(self.engine.catalog.changes(repo.id(), package, kind, since, at).await?)
     }
 
     pub(crate) async fn hosted_entry(&self, repo: &Arc<Repo>, path: &str) -> Result<Option<File>> {

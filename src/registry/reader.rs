@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use entrepot_kit::records::Content;
-use entrepot_kit::{ALL_PACKAGES, BaseUrl, Document, File, Index, Kind, Listing, ListingPage, Records, Result, Source, Timestamp};
+use entrepot_kit::{ALL_PACKAGES, BaseUrl, Document, File, Format, Index, Kind, Listing, ListingPage, Records, Result, Source, Timestamp};
 use parking_lot::Mutex;
 
 use crate::access::Caller;
-use crate::registry::cache::DocumentKey;
+use crate::registry::cache::{DocumentKey, Made};
 use crate::registry::{Engine, Moment, Repo, Use, mend};
 use crate::store::model::{BlobPlace, StoredEntry};
 
@@ -111,7 +111,7 @@ impl Reader {
             let seen = self.without_hidden(repo, Arc::clone(&all), index.fragments).await?;
             if !Arc::ptr_eq(&all, &seen) {
                 // This caller's own, and nobody else's.
-                return render(base, index, seen).await.map(Some);
+                return made(base, index, seen, None).await.map(|(document, _)| Some(document));
             }
         }
         let key = DocumentKey {
@@ -121,7 +121,7 @@ impl Reader {
             variant: index.variant.to_owned(),
             base: base.to_string(),
         };
-        let cached = || self.engine.cache.documents.get(&key).filter(|(made_of, _)| *made_of == stamp).map(|(_, document)| document);
+        let cached = || self.engine.cache.documents.get(&key).filter(|made| made.stamp == stamp).map(|made| made.document);
         let metrics = &self.engine.metrics;
         if let Some(document) = cached() {
             metrics.document_hits.inc();
@@ -133,12 +133,39 @@ impl Reader {
             return Ok(Some(document));
         }
         metrics.document_misses.inc();
-        let Some(records) = self.records_at(repo, index.package, index.fragments, Arc::clone(&stamp)).await? else { return Ok(None) };
-        let document = render(base, index, records).await?;
+        let before = self.engine.cache.documents.get(&key).filter(|made| made.amends);
+        let made = match before {
+            Some(before) => self.amended(repo, base, index, before).await?,
+            None => None,
+        };
+        let (document, amends) = match made {
+            Some(document) => {
+                metrics.documents_amended.inc();
+                (document, true)
+            }
+            None => {
+                let Some(records) = self.records_at(repo, index.package, index.fragments, Arc::clone(&stamp)).await? else { return Ok(None) };
+                let amends = repo.kind() == Kind::Hosted && index.package != ALL_PACKAGES;
+                let format = Arc::clone(&repo.format);
+                self::made(base, index, records, amends.then_some(format)).await?
+            }
+        };
         if self.engine.cache.keeps(base) {
-            self.engine.cache.documents.insert(key, (stamp, Arc::clone(&document)));
+            self.engine.cache.documents.insert(key, Made { stamp, document: Arc::clone(&document), amends });
         }
         Ok(Some(document))
+    }
+
+    /// An index document of a hosted package from the one before, by what changed since; `None` where it has to be made anew. It is right
+    /// also where a part of that is in it already: records are read as they are now, which may be later than their stamp.
+    async fn amended(&self, repo: &Arc<Repo>, base: &BaseUrl, index: Index<'_>, before: Made) -> Result<Option<Arc<Document>>> {
+        let Some(changes) = self.hosted_changes(repo, index.package, index.fragments, &before.stamp).await? else { return Ok(None) };
+        let (format, base, variant, content_type) = (Arc::clone(&repo.format), base.clone(), index.variant.to_owned(), index.content_type);
+        entrepot_kit::blocking(move || {
+            let body = format.amend(&variant, &before.document.body, &changes, &base)?;
+            Ok(body.map(|body| Arc::new(Document::new(body, content_type, changes.modified))))
+        })
+        .await
     }
 
     /// The file at a path.
@@ -206,11 +233,15 @@ impl Reader {
     }
 }
 
-/// Makes an index document, where blocking is allowed.
-async fn render(base: &BaseUrl, index: Index<'_>, records: Arc<Records>) -> Result<Arc<Document>> {
+/// Makes an index document, where blocking is allowed; and says whether its format, where it is named, can amend it later.
+async fn made(base: &BaseUrl, index: Index<'_>, records: Arc<Records>, amending: Option<Arc<dyn Format>>) -> Result<(Arc<Document>, bool)> {
     let (base, variant, modified) = (base.clone(), index.variant.to_owned(), records.modified);
     let (render, content_type) = (index.render, index.content_type);
-    entrepot_kit::blocking(move || Ok(Arc::new(Document::new(render(&records, &base, &variant)?, content_type, modified)))).await
+    entrepot_kit::blocking(move || {
+        let amends = amending.is_some_and(|format| format.amends(&variant, &records));
+        Ok((Arc::new(Document::new(render(&records, &base, &variant)?, content_type, modified)), amends))
+    })
+    .await
 }
 
 impl Engine {

@@ -53,6 +53,17 @@ impl Algorithm {
         let name = name.to_ascii_lowercase().replace('-', "");
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
+
+    /// The digest of `bytes` by this algorithm, in lower-case hexadecimal digits.
+    #[must_use]
+    pub fn hex_of(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Md5 => hex::encode(md5::Md5::digest(bytes)),
+            Self::Sha1 => hex::encode(sha1::Sha1::digest(bytes)),
+            Self::Sha256 => hex::encode(sha2::Sha256::digest(bytes)),
+            Self::Sha512 => hex::encode(sha2::Sha512::digest(bytes)),
+        }
+    }
 }
 
 /// The SHA-256 of a blob: its name in the store.

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::digest::Algorithm;
 use crate::error::{Error, Result};
 use crate::housekeeping::{Held, Holding, Outdated, Waiting};
-use crate::records::{Fragment, ReadSeek, Records};
+use crate::records::{Changes, Fragment, ReadSeek, Records};
 use crate::request::BaseUrl;
 use crate::route::RouteTable;
 use crate::time::Timestamp;
@@ -58,6 +58,21 @@ pub trait Format: Send + Sync + 'static {
     /// When the document is not one that this format stores.
     fn fragments(&self, _package: &str, _version: &str, _document: &str) -> Result<Vec<Fragment>> {
         Ok(Vec::new())
+    }
+
+    /// Whether an index document that is made of these records can be amended ([`Self::amend`]) when its package changes.
+    fn amends(&self, _variant: &str, _records: &Records) -> bool {
+        false
+    }
+
+    /// Brings an index document of one hosted package up to date with what changed since it was made, so that a publish costs the same
+    /// whatever was published before: to the byte what would be made anew. A pure function of its arguments; `before` was given by it, or
+    /// made of records that [`Self::amends`] knows. `None`: it has to be made anew.
+    ///
+    /// # Errors
+    /// Those of making it.
+    fn amend(&self, _variant: &str, _before: &[u8], _changes: &Changes, _base: &BaseUrl) -> Result<Option<Vec<u8>>> {
+        Ok(None)
     }
 
     /// The folder whose files are what an index document of a hosted package is made of, where a version has many files: the `data` of

@@ -48,8 +48,8 @@ pub use limit::{ChecksumReader, LimitedReader};
 pub use multipart::Multipart;
 pub use name::{Address, RepositoryName, SystemName};
 pub use records::{
-    ALL_PACKAGES, Content, Document, Entry, File, Fragment, Index, Kind, Listing, ListingItem, ListingPage, PackageState, ReadSeek, Records, SearchItem,
-    SearchPage, Source, VersionRecord, VersionState, listed, split_listed,
+    ALL_PACKAGES, Changes, Content, Document, Entry, File, Fragment, Index, Kind, Listing, ListingItem, ListingPage, PackageState, ReadSeek, Records,
+    SearchItem, SearchPage, Source, VersionRecord, VersionState, listed, split_listed,
 };
 pub use request::{BaseUrl, Query, Request, Response, ResponseBody};
 pub use route::{Action, Captures, Handler, Route, RouteTable};

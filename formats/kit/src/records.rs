@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::body::ByteStream;
-use crate::digest::{Digests, Sha256Digest};
+use crate::digest::{Algorithm, Digests, Sha256Digest};
 use crate::error::Result;
 use crate::request::BaseUrl;
 use crate::time::Timestamp;
@@ -263,6 +263,23 @@ impl Records {
     }
 }
 
+/// What became of a package since an index document of it was made: the present state of all that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// The package's name.
+    pub package: String,
+    /// The format's JSON about the package, as it is now.
+    pub document: String,
+    /// Live versions that began or changed, in the order of their publication. Some may be in the document already, as they are.
+    pub versions: Vec<VersionRecord>,
+    /// Versions that are there no more. Some may not be in the document.
+    pub ended: Vec<String>,
+    /// When the package was first published.
+    pub created: Option<Timestamp>,
+    /// When it was changed last.
+    pub modified: Option<Timestamp>,
+}
+
 /// Writes a fragment with the base URL in its marked places.
 pub fn write_fragment(out: &mut Vec<u8>, fragment: &[u8], base: &str) {
     let mut start = 0;
@@ -302,15 +319,28 @@ pub struct Document {
     pub content_type: &'static str,
     /// When the records behind it changed last.
     pub modified: Option<Timestamp>,
+    /// Digests of the identity form in hex, each computed when first asked for.
+    digests: [OnceLock<String>; Algorithm::ALL.len()],
 }
 
 impl Document {
     /// A document of these bytes.
     #[must_use]
     pub fn new(body: Vec<u8>, content_type: &'static str, modified: Option<Timestamp>) -> Self {
-        let mut etag = Sha256Digest::of(&body).hex();
-        etag.truncate(32);
-        Self { body: body.into(), gzip: OnceLock::new(), etag, content_type, modified }
+        let sha256 = Sha256Digest::of(&body).hex();
+        let etag = sha256.chars().take(32).collect();
+        let document = Self { body: body.into(), gzip: OnceLock::new(), etag, content_type, modified, digests: Default::default() };
+        if let Some(digest) = document.digests.get(Algorithm::Sha256 as usize) {
+            digest.get_or_init(|| sha256);
+        }
+        document
+    }
+
+    /// A digest of the identity form, in hex.
+    #[must_use]
+    pub fn digest(&self, algorithm: Algorithm) -> String {
+        let compute = || algorithm.hex_of(&self.body);
+        self.digests.get(algorithm as usize).map_or_else(compute, |digest| digest.get_or_init(compute).clone())
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entrepot_kit::{BaseUrl, Error, Fragment, Records, Result, Timestamp};
+use entrepot_kit::{BaseUrl, Error, Fragment, Records, Result, Timestamp, VersionRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::document::VersionDocument;
-use crate::metadata::{Metadata, Plugin, time};
+use crate::metadata::{self, Metadata, Plugin, time};
 use crate::version::{is_snapshot, sort};
 
 /// Fragments of the list of versions: something for each that is listed.
@@ -70,25 +70,41 @@ pub(crate) fn fragments(document: &str) -> Result<Vec<Fragment>> {
     Ok(fragments)
 }
 
+/// The versions that are listed.
+pub(crate) fn listed(versions: &[VersionRecord]) -> impl Iterator<Item = &str> {
+    versions.iter().filter(|record| !record.bytes.is_empty()).map(|record| record.version.as_str())
+}
+
 /// Writes the list of versions and plugins; nothing when there are none.
 pub(crate) fn render(records: &Records, _: &BaseUrl, _: &str) -> Result<Vec<u8>> {
-    let listed = records.versions.iter().filter(|record| !record.bytes.is_empty()).map(|record| record.version.clone()).collect();
-    let versions: Vec<String> = sort(listed, |version: &String| version.as_str());
-    let plugins = PackageDocument::parse(&records.document)?.plugins;
-    if versions.is_empty() && plugins.is_empty() {
+    let versions = sort(listed(&records.versions).collect(), |version: &&str| version);
+    let of = (records.package.as_str(), records.document.as_str(), records.modified);
+    written(of, versions.iter().rev().copied(), |out| versions.iter().for_each(|version| metadata::write_line(out, version)))
+}
+
+/// The document of a package, its JSON and the time of its last change, with versions that are told the highest first, and written the lowest first.
+pub(crate) fn written<'v>(
+    (package, document, modified): (&str, &str, Option<Timestamp>),
+    mut descending: impl ExactSizeIterator<Item = &'v str> + Clone,
+    write_versions: impl FnOnce(&mut String),
+) -> Result<Vec<u8>> {
+    let count = descending.len();
+    let plugins = PackageDocument::parse(document)?.plugins;
+    if count == 0 && plugins.is_empty() {
         return Ok(Vec::new());
     }
     let mut document = Metadata { plugins, ..Metadata::default() };
-    if let (Some(latest), Some((group, artifact))) = (versions.last(), records.package.split_once(':')) {
-        document.group = group.to_owned();
-        document.artifact = artifact.to_owned();
-        document.latest.clone_from(latest);
-        document.release = versions.iter().rev().find(|version| !is_snapshot(version)).cloned().unwrap_or_default();
-        document.last_updated = time(records.modified.unwrap_or(Timestamp(0)));
-        document.versions = versions;
-    }
-    Ok(document.render())
+    let (Some(latest), Some((group, artifact))) = (descending.clone().next(), package.split_once(':')) else { return Ok(document.render()) };
+    document.group = group.to_owned();
+    document.artifact = artifact.to_owned();
+    document.latest = latest.to_owned();
+    document.release = descending.find(|version| !is_snapshot(version)).unwrap_or_default().to_owned();
+    document.last_updated = time(modified.unwrap_or(Timestamp(0)));
+    Ok(document.render_with(count, write_versions))
 }
+
+/// The variant of the metadata of a package.
+pub(crate) const METADATA: &str = "metadata";
 
 /// The variant of a snapshot's metadata.
 pub(crate) fn snapshot_variant(version: &str) -> String {
@@ -97,15 +113,27 @@ pub(crate) fn snapshot_variant(version: &str) -> String {
 
 /// Writes the metadata of the snapshot that the variant names; nothing when its builds are not known here.
 pub(crate) fn render_snapshot(records: &Records, _: &BaseUrl, variant: &str) -> Result<Vec<u8>> {
-    let version = variant.strip_prefix("snapshot ").unwrap_or_default();
-    let document = builds(records, version)?.and_then(|document| document.metadata(&records.package, version));
+    let version = snapshot_of(variant).unwrap_or_default();
+    written_snapshot(&records.package, version, records.version(version))
+}
+
+/// The snapshot that a variant names.
+pub(crate) fn snapshot_of(variant: &str) -> Option<&str> {
+    variant.strip_prefix("snapshot ")
+}
+
+pub(crate) fn written_snapshot(package: &str, version: &str, record: Option<&VersionRecord>) -> Result<Vec<u8>> {
+    let document = builds_of(record)?.and_then(|document| document.metadata(package, version));
     Ok(document.map(|document| document.render()).unwrap_or_default())
 }
 
 /// The builds of a snapshot.
 pub(crate) fn builds(records: &Records, version: &str) -> Result<Option<VersionDocument>> {
-    let record = records.version(version).filter(|record| !record.bytes.is_empty());
-    let text = record.and_then(|record| std::str::from_utf8(&record.bytes).ok());
+    builds_of(records.version(version))
+}
+
+fn builds_of(record: Option<&VersionRecord>) -> Result<Option<VersionDocument>> {
+    let text = record.filter(|record| !record.bytes.is_empty()).and_then(|record| std::str::from_utf8(&record.bytes).ok());
     text.map(VersionDocument::parse).transpose()
 }
 

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use entrepot_kit::{
-    Algorithm, BaseUrl, CheckedDocument, Error, Format, Fragment, Held, Outdated, PathPrefixes, Records, Result, RouteTable, Sidecar, Snippet, Timestamp,
-    UpstreamIndex, UpstreamPath, Waiting,
+    Algorithm, BaseUrl, Changes, CheckedDocument, Error, Format, Fragment, Held, Outdated, PathPrefixes, Records, Result, RouteTable, Sidecar, Snippet,
+    Timestamp, UpstreamIndex, UpstreamPath, Waiting,
 };
 
+mod amend;
 mod archetype;
 pub mod checksum;
 pub mod coordinates;
@@ -49,6 +50,14 @@ impl Format for Maven {
 
     fn fragments(&self, _package: &str, _version: &str, document: &str) -> Result<Vec<Fragment>> {
         index::fragments(document)
+    }
+
+    fn amends(&self, variant: &str, records: &Records) -> bool {
+        amend::amends(variant, records)
+    }
+
+    fn amend(&self, variant: &str, before: &[u8], changes: &Changes, _base: &BaseUrl) -> Result<Option<Vec<u8>>> {
+        amend::amend(variant, before, changes)
     }
 
     fn package_of(&self, path: &str) -> Option<String> {

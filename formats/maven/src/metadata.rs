@@ -21,6 +21,11 @@ const LONGEST: usize = 1024;
 const MOST_JOINED: usize = 1000;
 /// Most versions, files or plugins.
 const MOST: usize = 200_000;
+/// The versions of a list that is sent which are read, at its end.
+const LAST: usize = 16;
+/// What stands before and behind the versions.
+const BEGIN: &str = "    <versions>\n";
+const END: &str = "    </versions>\n";
 
 /// A file of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -76,6 +81,18 @@ fn malformed(why: impl std::fmt::Display) -> Error {
 }
 
 impl Metadata {
+    /// Reads a document of which only the end of the list of versions matters: that of a client, which has written the new one there, below
+    /// thousands that it was given by us. What stands between is not looked at.
+    ///
+    /// # Errors
+    /// Those of [`Self::parse`].
+    pub fn parse_news(document: &[u8]) -> Result<Self> {
+        match std::str::from_utf8(document).ok().and_then(without_old) {
+            Some(short) => Self::parse(short.as_bytes()),
+            None => Self::parse(document),
+        }
+    }
+
     /// Reads a document.
     ///
     /// # Errors
@@ -220,13 +237,18 @@ impl Metadata {
     /// Writes the document.
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
-        let mut out = String::with_capacity(512 + self.versions.len() * 40);
+        self.render_with(self.versions.len(), |out| self.versions.iter().for_each(|version| write_line(out, version)))
+    }
+
+    /// Writes the document with as many versions as the caller writes, each by [`write_line`].
+    pub(crate) fn render_with(&self, count: usize, write_versions: impl FnOnce(&mut String)) -> Vec<u8> {
+        let mut out = String::with_capacity(512 + count * 40);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<metadata>\n");
         element(&mut out, "  ", "groupId", &self.group);
         element(&mut out, "  ", "artifactId", &self.artifact);
         element(&mut out, "  ", "version", &self.version);
-        if !self.versions.is_empty() || self.snapshot.is_some() || !self.files.is_empty() {
-            self.render_versioning(&mut out);
+        if count > 0 || self.snapshot.is_some() || !self.files.is_empty() {
+            self.render_versioning(&mut out, count, write_versions);
         }
         if !self.plugins.is_empty() {
             out.push_str("  <plugins>\n");
@@ -243,7 +265,7 @@ impl Metadata {
         out.into_bytes()
     }
 
-    fn render_versioning(&self, out: &mut String) {
+    fn render_versioning(&self, out: &mut String, count: usize, write_versions: impl FnOnce(&mut String)) {
         out.push_str("  <versioning>\n");
         element(out, "    ", "latest", &self.latest);
         element(out, "    ", "release", &self.release);
@@ -253,10 +275,10 @@ impl Metadata {
             element(out, "      ", "buildNumber", &number.to_string());
             out.push_str("    </snapshot>\n");
         }
-        if !self.versions.is_empty() {
-            out.push_str("    <versions>\n");
-            self.versions.iter().for_each(|version| element(out, "      ", "version", version));
-            out.push_str("    </versions>\n");
+        if count > 0 {
+            out.push_str(BEGIN);
+            write_versions(out);
+            out.push_str(END);
         }
         element(out, "    ", "lastUpdated", &self.last_updated);
         if !self.files.is_empty() {
@@ -281,6 +303,14 @@ pub fn is_version(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && !matches!(text, "." | "..") && !text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'))
 }
 
+/// A document without all but the last versions of its list; `None` where that is short, or written in a way of its own.
+fn without_old(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once("<versions>")?;
+    let (list, behind) = rest.rsplit_once("</versions>")?;
+    let (at, _) = list.rmatch_indices("<version>").nth(LAST - 1)?;
+    Some([before, "<versions>", list.get(at..)?, "</versions>", behind].concat())
+}
+
 fn push(content: &mut String, text: &str) -> Result<()> {
     // Space between elements is of any length, and kept for none.
     if content.is_empty() && text.trim().is_empty() {
@@ -303,6 +333,22 @@ pub(crate) fn predefined(name: &str) -> Option<char> {
         "apos" => '\'',
         _ => return None,
     })
+}
+
+/// Writes the line of a version.
+pub(crate) fn write_line(out: &mut String, version: &str) {
+    element(out, "      ", "version", version);
+}
+
+/// The lines of the versions in a document of ours: no text has what they are found by.
+pub(crate) fn lines(document: &str) -> Vec<&str> {
+    let list = document.split_once(BEGIN).and_then(|(_, rest)| rest.rsplit_once(END));
+    list.map(|(list, _)| list.split_inclusive('\n').collect()).unwrap_or_default()
+}
+
+/// What such a line is of, as it is written there.
+pub(crate) fn of_line(line: &str) -> &str {
+    line.split_once('>').and_then(|(_, rest)| rest.split_once('<')).map_or("", |(version, _)| version)
 }
 
 /// An element with a text; nothing for an empty one.
@@ -425,7 +471,28 @@ mod tests {
         assert_eq!(parse_time("20269923145055"), None);
     }
 
+    #[test]
+    fn only_the_end_of_a_long_list_is_read() {
+        let versions: Vec<String> = (0..5000).map(|number| format!("1.{number}")).collect();
+        let whole = Metadata { group: String::from("a"), latest: String::from("1.4999"), versions, ..Metadata::default() };
+        let read = Metadata::parse_news(&whole.render()).unwrap();
+        assert_eq!((&read.versions[..], &read.latest, &read.group), (&whole.versions[4984..], &whole.latest, &whole.group));
+        let short = Metadata { versions: whole.versions[..15].to_vec(), ..whole.clone() };
+        assert_eq!(Metadata::parse_news(&short.render()).unwrap(), short);
+        let text = String::from_utf8(whole.render()).unwrap();
+        let prefixed = text.replace('<', "<m:").replace("<m:/", "</m:").replace("<m:?", "<?");
+        assert_eq!(Metadata::parse_news(prefixed.as_bytes()).unwrap(), whole);
+        for bad in [text.replace("</metadata>", ""), text.replace("</versions>", ""), text.replacen("<metadata>", "<!DOCTYPE a><metadata>", 1)] {
+            assert!(Metadata::parse_news(bad.as_bytes()).is_err(), "{}", &bad[..200]);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_text_is_looked_at_for_news(text in "(<versions>|</versions>|<version>|</version>|<metadata>|</metadata>|é|1){0,60}") {
+            let _ = Metadata::parse_news(text.as_bytes());
+        }
+
         #[test]
         fn any_bytes_are_looked_at(text in "(<[a-z/!?]{0,3}|metadata|>|&|;|[a-z]| ){0,60}") {
             let _ = Metadata::parse(text.as_bytes());

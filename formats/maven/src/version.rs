@@ -165,10 +165,42 @@ fn rest(items: &[Item], number: Option<bool>) -> Ordering {
     counted.map(Item::against_nothing).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
+/// A version that was taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed(Vec<Item>);
+
+impl Parsed {
+    /// Takes a version apart.
+    #[must_use]
+    pub fn of(version: &str) -> Self {
+        Self(items(version))
+    }
+
+    /// Compares two versions.
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> Ordering {
+        compare_items(&self.0, &other.0)
+    }
+
+    /// Whether it is one of those among which the order is transitive: there it does not matter in which order a list was sorted, and a
+    /// version has one place in it. After its first item no run of numbers or words ends with one that means nothing, and nothing stands for
+    /// the end of all: then any two differ first where each item, and the end, has its place by what stands before it alone.
+    #[must_use]
+    pub fn is_ordinary(&self) -> bool {
+        let rest = self.0.get(1..).unwrap_or_default();
+        let ends = self.0.iter().zip(rest.iter().map(Some).chain([None])).skip(1);
+        let mut ends = ends.filter(|(item, next)| next.is_none_or(|next| next.is_number() != item.is_number()));
+        rest.iter().all(|item| !matches!(item, Item::Min | Item::Max | Item::Known(0))) && ends.all(|(item, _)| item.against_nothing().is_ne())
+    }
+}
+
 /// Compares two versions.
 #[must_use]
 pub fn compare(one: &str, other: &str) -> Ordering {
-    let (these, those) = (items(one), items(other));
+    compare_items(&items(one), &items(other))
+}
+
+fn compare_items(these: &[Item], those: &[Item]) -> Ordering {
     let mut number = true;
     for at in 0.. {
         let (mine, yours) = (these.get(at..).unwrap_or_default(), those.get(at..).unwrap_or_default());
@@ -195,17 +227,22 @@ pub fn compare(one: &str, other: &str) -> Ordering {
 
 /// Sorts by [`compare`], the lowest first; equal ones keep their order.
 #[must_use]
-pub fn sort<T>(mut list: Vec<T>, name: impl Fn(&T) -> &str + Copy) -> Vec<T> {
+pub fn sort<T>(list: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
+    let parsed = list.into_iter().map(|item| (Parsed::of(name(&item)), item)).collect();
+    sort_parsed(parsed).into_iter().map(|(_, item)| item).collect()
+}
+
+fn sort_parsed<T>(mut list: Vec<(Parsed, T)>) -> Vec<(Parsed, T)> {
     if list.len() < 2 {
         return list;
     }
     let second = list.split_off(list.len() / 2);
-    let (first, second) = (sort(list, name), sort(second, name));
+    let (first, second) = (sort_parsed(list), sort_parsed(second));
     let mut joined = Vec::with_capacity(first.len() + second.len());
     let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
     loop {
         let takes_second = match (first.peek(), second.peek()) {
-            (Some(one), Some(other)) => compare(name(one), name(other)).is_gt(),
+            (Some((one, _)), Some((other, _))) => one.compare(other).is_gt(),
             (None, Some(_)) => true,
             (_, None) => break,
         };
@@ -224,7 +261,7 @@ pub fn is_snapshot(version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{compare, is_snapshot, sort};
+    use super::{Parsed, compare, is_snapshot, sort};
     use proptest::prelude::*;
     use std::cmp::Ordering;
 
@@ -269,12 +306,35 @@ mod tests {
     }
 
     #[test]
+    fn what_people_write_is_ordinary() {
+        for version in ["1", "1.0", "1.0.0.Final", "r09", "2.0.0.M1", "1.0-SNAPSHOT", "31.0-jre", "20040616", "1.0-rc-1", "0.0.1", "1.0.0-beta.2", ""] {
+            assert!(Parsed::of(version).is_ordinary(), "{version}");
+        }
+        for version in ["1.max", "1-final-1", "1-foo-0-bar", "1.min"] {
+            assert!(!Parsed::of(version).is_ordinary(), "{version}");
+        }
+    }
+
+    #[test]
     fn snapshots_are_told() {
         assert!(is_snapshot("1-SNAPSHOT") && is_snapshot("1-snapshot") && is_snapshot("SNAPSHOT"));
         assert!(!is_snapshot("1") && !is_snapshot("SNAPSHOT-1") && !is_snapshot("é"));
     }
 
     proptest! {
+        #[test]
+        fn ordinary_versions_have_one_order(list in proptest::collection::vec("(a|foo|sp|rc|final|0|00|1|2|10|min|max)([-.]?(a|foo|sp|rc|final|0|1|2|max)){0,5}", 3..20)) {
+            let ordinary: Vec<(Parsed, String)> = list.into_iter().map(|name| (Parsed::of(&name), name)).filter(|(parsed, _)| parsed.is_ordinary()).collect();
+            for (one, _) in &ordinary {
+                for (other, _) in &ordinary {
+                    prop_assert_eq!(one.compare(other) == Ordering::Equal, one == other);
+                    for (third, _) in ordinary.iter().filter(|_| one.compare(other).is_le()) {
+                        prop_assert!(!other.compare(third).is_le() || one.compare(third).is_le(), "{:?} {:?} {:?}", one, other, third);
+                    }
+                }
+            }
+        }
+
         #[test]
         fn any_text_is_compared_and_sorted(list in proptest::collection::vec("[a-z0-9._é-]{0,12}", 0..40)) {
             for one in &list {

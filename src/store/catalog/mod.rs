@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use entrepot_kit::accounts::Tags;
 use entrepot_kit::{
-    Algorithm, FolderState, Listing, ListingPage, PackageState, Piece, Pieces, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp, VersionState,
+    Algorithm, Changes, FolderState, Listing, ListingPage, PackageState, Piece, Pieces, PrincipalKind, Records, Sha256Digest, SystemName, Timestamp,
+    VersionState,
 };
 
 use crate::store::model::{
@@ -261,6 +262,12 @@ impl Catalog {
     pub async fn records(&self, repository: i64, package: &str, kind: &'static str, at: Option<u64>) -> Result<Option<Records>> {
         let package = package.to_owned();
         forward!(self.read(packages::records, repository, &package, kind, at))
+    }
+
+    /// What became of a live package since a revision, until now or another revision; `None` where that cannot be said.
+    pub async fn changes(&self, repository: i64, package: &str, kind: &'static str, since: u64, at: Option<u64>) -> Result<Option<Changes>> {
+        let package = package.to_owned();
+        forward!(self.read(packages::changes, repository, &package, kind, since, at))
     }
 
     /// What an index document of a live package is made of, now or at a revision, where that is the files of a folder.

@@ -12,7 +12,7 @@ use http::{HeaderName, StatusCode};
 
 use super::{catalog, media};
 use crate::coordinates::{Build, Coordinates, METADATA, OWN, PREFIXES, Place, package_of_folder, place, snapshot_of_folder};
-use crate::index::{SNAPSHOT, VERSIONS, XML, builds, render, render_snapshot, snapshot_variant};
+use crate::index::{METADATA as VARIANT, SNAPSHOT, VERSIONS, XML, builds, render, render_snapshot, snapshot_variant};
 use crate::metadata::{LARGEST, Metadata};
 
 /// The headers by which clients save themselves the requests for checksum files.
@@ -52,7 +52,7 @@ pub(crate) fn get(repository: Repository<Read>, request: Request) -> Answer {
             let found = find(&repository, of).await?.ok_or_else(|| missing(&path))?;
             let digest = match found {
                 Found::File(file) => digest_of(&repository, of, *file, algorithm).await?,
-                Found::Document(document) => hash(&document.body, algorithm),
+                Found::Document(document) => document.digest(algorithm),
             };
             return Ok(Response::bytes(StatusCode::OK, "text/plain; charset=utf-8", digest));
         }
@@ -67,9 +67,10 @@ pub(crate) fn get(repository: Repository<Read>, request: Request) -> Answer {
                 }))
             }
             Found::Document(document) => {
-                let (md5, sha1) = (hash(&document.body, Algorithm::Md5), hash(&document.body, Algorithm::Sha1));
-                let [(md5_header, _), (sha1_header, _), ..] = HEADERS;
-                Ok(Response::document(document).with_header(md5_header, &md5).with_header(sha1_header, &sha1))
+                // One is enough for clients, and a large document is new with each publish: others are computed when they are asked for.
+                let [_, (header, algorithm), ..] = HEADERS;
+                let digest = document.digest(algorithm);
+                Ok(Response::document(document).with_header(header, &digest))
             }
         }
     })
@@ -112,7 +113,7 @@ async fn metadata(repository: &Repository<Read>, folder: &str) -> Result<Option<
         };
     }
     let Some(package) = package_of_folder(folder) else { return Ok(None) };
-    let index = Index { package: &package, variant: "metadata", fragments: VERSIONS, content_type: XML, render };
+    let index = Index { package: &package, variant: VARIANT, fragments: VERSIONS, content_type: XML, render };
     Ok(some(repository.document(index).await?))
 }
 
@@ -186,13 +187,6 @@ fn render_prefixes(records: &Records, _: &BaseUrl, _: &str) -> Result<Vec<u8>> {
         out.push('\n');
     }
     Ok(out.into_bytes())
-}
-
-/// A digest of a document.
-pub(crate) fn hash(bytes: &[u8], algorithm: Algorithm) -> String {
-    let mut hasher = Hasher::new(&[algorithm]);
-    hasher.update(bytes);
-    hasher.finish().1.hex(algorithm).unwrap_or_default()
 }
 
 /// A digest that is known of a file.

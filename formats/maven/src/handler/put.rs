@@ -29,7 +29,7 @@ pub(crate) fn put(repository: Repository<Publish>, request: Request) -> Answer {
             Place::Checksum { of, algorithm } => checksum_file(&repository, of, algorithm, request.body).await?,
             Place::Metadata { folder } => {
                 let document = request.body.collect(metadata::LARGEST).await?;
-                let document = blocking(move || Metadata::parse(&document)).await?;
+                let document = blocking(move || Metadata::parse_news(&document)).await?;
                 notes::take(&repository, folder, &document).await?;
                 StatusCode::CREATED
             }

@@ -208,7 +208,7 @@ pub(crate) fn get(repository: Repository<Publish>, request: Request) -> Answer {
             }
             Place::Checksum { of, algorithm } => {
                 let digest = match place(of) {
-                    Place::Metadata { folder } => super::get::hash(&metadata(&reader, &id, folder).await?.ok_or_else(missing)?, algorithm),
+                    Place::Metadata { folder } => algorithm.hex_of(&metadata(&reader, &id, folder).await?.ok_or_else(missing)?),
                     _ => {
                         let entry = repository.stored(&format!("{}{of}", folder(&id))).await?.ok_or_else(missing)?;
                         let known = if algorithm == Algorithm::Sha256 { entry.digest.map(|digest| digest.hex()) } else { entry.digests.hex(algorithm) };

@@ -4,16 +4,18 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use diesel::prelude::*;
-use entrepot_kit::{ALL_PACKAGES, PackageState, Records, Timestamp, VersionRecord, VersionState, listed};
+use entrepot_kit::{ALL_PACKAGES, Changes, PackageState, Records, Timestamp, VersionRecord, VersionState, listed};
 
 use super::entries::behind_folder;
 use super::{Conn, at_view};
 use crate::store::catalog::convert::{from_column, limit_column, to_column};
 use crate::store::catalog::failure::QueryResult;
-use crate::store::catalog::schema::{entries, fragments, package_changes, package_documents, packages, versions};
+use crate::store::catalog::schema::{entries, fragments, package_changes, package_documents, packages, repositories, versions};
 
 /// Most packages of one page.
 const MOST: usize = 10_000;
+/// Most versions by which an index document is amended: making it anew costs little more then.
+const MOST_CHANGES: usize = 1000;
 
 /// A package with its number.
 pub(crate) struct Found {
@@ -148,6 +150,12 @@ pub(crate) fn versions(connection: &mut Conn, repository: i64, package: &str) ->
     Ok(rows.into_iter().map(version_state).collect())
 }
 
+type Live = (String, i64, Option<Vec<u8>>, i64, i64);
+
+fn record((version, published, bytes, ..): Live) -> VersionRecord {
+    VersionRecord { version, published: Some(Timestamp(published)), bytes: bytes.map_or_else(Bytes::new, Bytes::from) }
+}
+
 /// All that an index document of a package is made of.
 ///
 /// The present is read as the view at the package's last change: whatever is committed between these queries carries a
@@ -155,7 +163,6 @@ pub(crate) fn versions(connection: &mut Conn, repository: i64, package: &str) ->
 pub(crate) fn records(connection: &mut Conn, repository: i64, package: &str, kind: &str, at: Option<u64>) -> QueryResult<Option<Records>> {
     let Some(Found { id, state }) = find(connection, repository, package, at)? else { return Ok(None) };
     let at = to_column(state.changed);
-    type Live = (String, i64, Option<Vec<u8>>, i64, i64);
     let mut live: Vec<Live> = versions::table
         .left_join(fragments::table.on(fragments::version_id.eq(versions::id).and(fragments::kind.eq(kind))))
         .filter(versions::package_id.eq(id))
@@ -184,11 +191,6 @@ pub(crate) fn records(connection: &mut Conn, repository: i64, package: &str, kin
             }
         }
     }
-    let record = |(version, published, bytes, ..): Live| VersionRecord {
-        version,
-        published: Some(Timestamp(published)),
-        bytes: bytes.map_or_else(Bytes::new, Bytes::from),
-    };
     let versions = live.into_iter().map(record).collect();
     Ok(Some(Records {
         package: state.name,
@@ -198,6 +200,49 @@ pub(crate) fn records(connection: &mut Conn, repository: i64, package: &str, kin
         created: Some(state.created),
         modified: Some(state.modified),
         stamp: state.changed.to_string(),
+    }))
+}
+
+/// What became of a live package since a revision, with the fragments of one kind: seen as [`records`] sees it. `None` where that is not
+/// known any more, or is more than an index document is amended by.
+pub(crate) fn changes(connection: &mut Conn, repository: i64, package: &str, kind: &str, since: u64, at: Option<u64>) -> QueryResult<Option<Changes>> {
+    let Some(Found { id, state }) = find(connection, repository, package, at)? else { return Ok(None) };
+    if since >= state.changed {
+        return Ok(None);
+    }
+    let (since, at) = (to_column(since), to_column(state.changed));
+    let most = limit_column(MOST_CHANGES + 1, MOST);
+    let mut begun: Vec<Live> = versions::table
+        .left_join(fragments::table.on(fragments::version_id.eq(versions::id).and(fragments::kind.eq(kind))))
+        .filter(versions::package_id.eq(id))
+        .filter(versions::born.gt(since))
+        .filter(versions::born.le(at))
+        .filter(versions::died.is_null().or(versions::died.gt(at)))
+        .select((versions::version, versions::published, fragments::bytes.nullable(), versions::ordinal, versions::id))
+        .limit(most)
+        .load(connection)?;
+    begun.sort_unstable_by_key(|(.., ordinal, id)| (*ordinal, *id));
+    let mut ended: Vec<String> = versions::table
+        .filter(versions::package_id.eq(id))
+        .filter(versions::died.gt(since))
+        .filter(versions::died.le(at))
+        .select(versions::version)
+        .limit(most)
+        .load(connection)?;
+    // Looked at last: what is forgotten by then was there when the rows were read, or the horizon says so now.
+    let horizon: Option<i64> = repositories::table.find(repository).select(repositories::horizon).first(connection)?;
+    if horizon.is_some_and(|horizon| horizon > since) || begun.len().max(ended.len()) > MOST_CHANGES {
+        return Ok(None);
+    }
+    let live: HashSet<&str> = begun.iter().map(|(version, ..)| version.as_str()).collect();
+    ended.retain(|version| !live.contains(version.as_str()));
+    Ok(Some(Changes {
+        package: state.name,
+        document: state.document,
+        versions: begun.into_iter().map(record).collect(),
+        ended,
+        created: Some(state.created),
+        modified: Some(state.modified),
     }))
 }
 
