@@ -37,10 +37,9 @@ pub(super) async fn run(arguments: Arguments, config: &Config, tell: &(dyn Fn(&s
     let catalog = records.catalog;
     let clock = clock::system();
     let plan = Plan {
-        now: clock(),
-        grace: Duration::from_secs(arguments.grace.unwrap_or(config.gc.grace)),
         least_age: Duration::from_secs(arguments.least_age),
         dry_run: arguments.dry_run,
+        ..Plan::new(clock(), Duration::from_secs(arguments.grace.unwrap_or(config.gc.grace)))
     };
     let lease = match plan.dry_run {
         true => None,

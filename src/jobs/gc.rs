@@ -25,7 +25,7 @@ pub const LEASE: &str = "gc";
 /// the age of an object from the beginning of its upload.
 pub const LEAST_AGE: Duration = Duration::from_secs(24 * 3600);
 /// What unfinished work left is removed after so long.
-const UNFINISHED: i64 = 24 * 3600 * 1000;
+const UNFINISHED: Duration = Duration::from_secs(24 * 3600);
 /// Blobs that are looked at in one question.
 const STRETCH: usize = 1000;
 /// Blobs that one transaction changes.
@@ -44,6 +44,8 @@ pub struct Plan {
     pub grace: Duration,
     /// How old bytes that no row names must be, besides the grace.
     pub least_age: Duration,
+    /// How old what unfinished work left must be.
+    pub unfinished: Duration,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -52,7 +54,7 @@ impl Plan {
     /// A run with a grace.
     #[must_use]
     pub fn new(now: Timestamp, grace: Duration) -> Self {
-        Self { now, grace, least_age: LEAST_AGE, dry_run: false }
+        Self { now, grace, least_age: LEAST_AGE, unfinished: UNFINISHED, dry_run: false }
     }
 
     fn before(&self, age: Duration) -> Timestamp {
@@ -133,7 +135,7 @@ pub async fn collect(catalog: &Catalog, blobs: &dyn BlobStore, plan: &Plan, pace
     run.condemn(pace).await?;
     if !plan.dry_run {
         run.remove(pace).await?;
-        run.outcome.unfinished = blobs.sweep(Timestamp(plan.now.0.saturating_sub(UNFINISHED))).await?;
+        run.outcome.unfinished = blobs.sweep(plan.before(plan.unfinished)).await?;
     }
     run.sweep(pace).await?;
     Ok(run.outcome)
