@@ -1,6 +1,7 @@
 //! Maven's repositories as Maven, Gradle and their like use them.
 #![cfg(test)]
 
+mod amended;
 mod bundles;
 mod deploys;
 mod files;

@@ -63,7 +63,7 @@ impl State {
         VersionRecord { version: version.to_owned(), published: None, bytes }
     }
 
-    fn living<'a>(&'a self, wanted: impl Fn(&str, &(usize, bool, VersionDocument)) -> bool, kind: &str) -> Vec<VersionRecord> {
+    fn living(&self, wanted: impl Fn(&str, &(usize, bool, VersionDocument)) -> bool, kind: &str) -> Vec<VersionRecord> {
         let mut living: Vec<_> = self.versions.iter().filter(|(name, state)| state.1 && wanted(name, state)).collect();
         living.sort_by_key(|(_, (ordinal, ..))| *ordinal);
         living.into_iter().map(|(name, (.., document))| Self::record(name, document, kind)).collect()
@@ -89,13 +89,14 @@ impl State {
     }
 }
 
+type Make = fn(&Records, &BaseUrl, &str) -> entrepot_kit::Result<Vec<u8>>;
+
 /// Runs a history, and counts the documents that were amended and those that were not.
 fn run(seed: u64, names: &[String], steps: usize) -> (usize, usize) {
     let base = BaseUrl { origin: String::new(), path: String::new() };
     let (mut dice, mut before, mut counts) = (Dice(seed), State::default(), (0, 0));
     let snapshot = snapshot_variant("1.1-SNAPSHOT");
-    let variants: [(&str, &str, fn(&Records, &BaseUrl, &str) -> entrepot_kit::Result<Vec<u8>>); 2] =
-        [(METADATA, VERSIONS, render), (&snapshot, SNAPSHOT, render_snapshot)];
+    let variants: [(&str, &str, Make); 2] = [(METADATA, VERSIONS, render), (&snapshot, SNAPSHOT, render_snapshot)];
     let mut documents: Vec<Vec<u8>> = vec![Vec::new(); variants.len()];
     for _ in 0..steps {
         let mut now = before.clone();

@@ -483,7 +483,7 @@ mod tests {
         let prefixed = text.replace('<', "<m:").replace("<m:/", "</m:").replace("<m:?", "<?");
         assert_eq!(Metadata::parse_news(prefixed.as_bytes()).unwrap(), whole);
         for bad in [text.replace("</metadata>", ""), text.replace("</versions>", ""), text.replacen("<metadata>", "<!DOCTYPE a><metadata>", 1)] {
-            assert!(Metadata::parse_news(bad.as_bytes()).is_err(), "{}", &bad[..200]);
+            assert!(Metadata::parse_news(bad.as_bytes()).is_err(), "{} bytes", bad.len());
         }
     }
 

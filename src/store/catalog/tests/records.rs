@@ -1,14 +1,18 @@
 //! Reading: views of the past, listings, search, accounts, and what survives a restart.
 
-use entrepot_kit::accounts::Tags;
-use entrepot_kit::{Action, Death, Listing, ListingItem, PrincipalKind};
+use std::collections::BTreeMap;
 
-use super::{NOW, commit, entry, on_both, publish, repository, system};
+use bytes::Bytes;
+use entrepot_kit::accounts::Tags;
+use entrepot_kit::{Action, Death, Fragment, Listing, ListingItem, PrincipalKind};
+
+use super::{NOW, commit, entry, on_both, publish, release, repository, system};
 use crate::store::catalog::Catalog;
 use crate::store::model::{AuditFilter, AuditRow, CatalogError, Commit, KeyRow, NewRow, PolicyRow, TokenRow, UpstreamState};
 
 on_both!(
     the_past_stays_as_it_was,
+    changes_lead_from_any_revision_to_any_later_one,
     files_are_fragments_by_their_data,
     listings_fold_folders,
     search_finds_beginnings_of_words,
@@ -42,6 +46,66 @@ async fn the_past_stays_as_it_was(catalog: Catalog) {
     assert_eq!(catalog.revision_at(repo.id, NOW.plus(-1)).await.expect("read"), 0);
     let spans = catalog.version_history(repo.id, "a", 10).await.expect("read");
     assert!(spans.len() == 3 && spans.iter().all(|span| span.died == Some(5)), "{spans:?}");
+}
+
+/// The versions of a package at a revision, with their fragments.
+async fn versions_at(catalog: &Catalog, repository: i64, at: u64) -> Option<BTreeMap<String, Bytes>> {
+    let records = catalog.records(repository, "a", "full", Some(at)).await.expect("read")?;
+    Some(records.versions.into_iter().map(|record| (record.version, record.bytes)).collect())
+}
+
+async fn changes_lead_from_any_revision_to_any_later_one(catalog: Catalog) {
+    let repo = repository(&catalog, "main/one").await;
+    for version in ["1.0.0", "1.1.0", "1.0.0", "2.0.0"] {
+        publish(&catalog, &repo, "a", version).await;
+    }
+    let version = |name: &str| Death::Version { package: String::from("a"), version: name.to_owned() };
+    let again = |name: &str| NewRow::RestoredVersion { package: String::from("a"), version: name.to_owned() };
+    let other = Fragment { kind: "other", bytes: Bytes::from_static(b"o") };
+    let without = NewRow::Version { package: String::from("a"), version: String::from("2.0.0"), document: String::new(), fragments: vec![other] };
+    let steps: [(Vec<Death>, Vec<NewRow>); 8] = [
+        (vec![version("1.1.0")], Vec::new()),
+        (Vec::new(), vec![again("1.1.0")]),
+        (Vec::new(), vec![without]),
+        (vec![version("1.0.0")], release("a", "3.0.0")),
+        (vec![Death::Package(String::from("a"))], Vec::new()),
+        (Vec::new(), vec![NewRow::RestoredPackage { package: String::from("a") }]),
+        (vec![version("3.0.0")], vec![again("1.0.0")]),
+        (Vec::new(), vec![entry("a/-/readme", Some(("a", "2.0.0")), "words")]),
+    ];
+    let mut head = 4;
+    for (deaths, births) in steps {
+        head = catalog.commit(Commit { deaths, births, ..commit(&repo, "change") }).await.expect("changed");
+        publish(&catalog, &repo, "b", &format!("1.{head}.0")).await;
+    }
+    let changed = |at| catalog.package_changed(repo.id, "a", Some(at));
+    for since in 1..head {
+        for at in since + 1..=head {
+            let (Some(mut known), Some(now)) = (versions_at(&catalog, repo.id, since).await, versions_at(&catalog, repo.id, at).await) else { continue };
+            let changes = catalog.changes(repo.id, "a", "full", since, Some(at)).await.expect("read");
+            if changed(at).await.expect("read") <= Some(since) {
+                assert_eq!((changes, known), (None, now), "{since} {at}");
+                continue;
+            }
+            let changes = changes.expect("changes");
+            changes.ended.iter().for_each(|version| drop(known.remove(version)));
+            known.extend(changes.versions.into_iter().map(|record| (record.version, record.bytes)));
+            assert_eq!(known, now, "{since} {at}");
+        }
+    }
+    let changes = catalog.changes(repo.id, "a", "full", head - 1, None).await.expect("read").expect("changes");
+    assert!(changes.versions.is_empty() && changes.ended.is_empty(), "only a file came: {changes:?}");
+    for number in 0..50 {
+        publish(&catalog, &repo, "a", &format!("4.{number}.0")).await;
+    }
+    let head = publish(&catalog, &repo, "a", "5.0.0").await;
+    let changes = catalog.changes(repo.id, "a", "full", head - 1, None).await.expect("read").expect("changes");
+    assert_eq!(changes.versions.iter().map(|record| record.version.as_str()).collect::<Vec<_>>(), ["5.0.0"], "no more is read than what came");
+    assert!(changes.ended.is_empty() && changes.document.contains("5.0.0"), "{changes:?}");
+    // What died before the horizon may be forgotten: nobody can say what became of a state before it.
+    catalog.set_horizon(repo.id, head - 10).await.expect("forgotten");
+    assert!(catalog.changes(repo.id, "a", "full", head - 11, None).await.expect("read").is_none());
+    assert!(catalog.changes(repo.id, "a", "full", head - 10, None).await.expect("read").is_some());
 }
 
 async fn files_are_fragments_by_their_data(catalog: Catalog) {
