@@ -10,6 +10,10 @@ use crate::registry::reader::Reader;
 /// What the revision follows in a stamp.
 const REVISION: char = '@';
 
+fn revision_of(stamp: &str) -> Option<u64> {
+    stamp.split_once(REVISION)?.1.parse().ok()
+}
+
 impl Reader {
     pub(crate) async fn hosted_stamp(&self, repo: &Arc<Repo>, package: &str) -> Result<Option<Arc<str>>> {
         let at = self.engine.revision(repo, self.moment).await?;
@@ -39,10 +43,17 @@ impl Reader {
         })
     }
 
+    /// Whether a stamp is older than another, where the newest state is read.
+    pub(crate) fn hosted_is_behind(&self, repo: &Repo, stamp: &str, other: &str) -> bool {
+        let reads_newest = self.moment.is_none() && repo.frozen().is_none();
+        reads_newest && revision_of(stamp).is_some_and(|revision| revision_of(other).is_some_and(|other| revision < other))
+    }
+
     /// What became of a package since a stamp; `None` where its documents are made anew.
     pub(crate) async fn hosted_changes(&self, repo: &Arc<Repo>, package: &str, kind: &'static str, since: &str) -> Result<Option<Changes>> {
-        let since = since.split_once(REVISION).and_then(|(_, revision)| revision.parse().ok());
-        let Some(since) = since.filter(|_| package != ALL_PACKAGES && repo.format.fragment_folder(package, kind).is_none()) else { return Ok(None) };
+        let Some(since) = revision_of(since).filter(|_| package != ALL_PACKAGES && repo.format.fragment_folder(package, kind).is_none()) else {
+            return Ok(None);
+        };
         let at = self.engine.revision(repo, self.moment).await?;
         Ok(self.engine.catalog.changes(repo.id(), package, kind, since, at).await?)
     }

@@ -60,7 +60,7 @@ struct Step {
 }
 
 #[test]
-fn listings_walk_over_what_lives_only() {
+fn queries_walk_over_little() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("catalog.db");
     let mut connection = made_and_closed(&file);
@@ -73,6 +73,12 @@ fn listings_walk_over_what_lives_only() {
     uses(&format!("UPDATE entries SET died = 5 WHERE {below}"), "entries_live");
     uses("SELECT * FROM entries WHERE repository_id = 1 AND path = 'a' AND died IS NULL", "entries_live");
     uses("SELECT * FROM entries WHERE repository_id = 1 AND path = 'a' AND born <= 3 AND (died IS NULL OR died > 3)", "entries_path");
+    // An index document is amended by what began and what ended; else versions are looked for where few are.
+    let since = "package_id = 1 AND born > 3 AND born <= 5 AND (died IS NULL OR died > 5)";
+    uses(&format!("SELECT * FROM versions LEFT JOIN fragments ON version_id = id AND kind = 'a' WHERE {since} LIMIT 10"), "versions_package_born");
+    uses("SELECT version FROM versions WHERE package_id = 1 AND died > 3 AND died <= 5 LIMIT 10", "versions_died");
+    uses("UPDATE versions SET died = 5 WHERE package_id = 1 AND died IS NULL", "versions_live");
+    uses("SELECT * FROM versions WHERE package_id = 1 AND version = 'a' ORDER BY born DESC LIMIT 1", "versions_born");
     // gc and verify look at few blobs at a time, however many there are.
     uses("SELECT digest FROM blobs WHERE condemned <= 5 ORDER BY condemned LIMIT 10", "blobs_condemned");
     let unnamed = "NOT EXISTS (SELECT * FROM entries WHERE entries.blob = blobs.digest)";
