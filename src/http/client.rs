@@ -110,6 +110,11 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     if let Some(given) = headers.get("x-request-id").filter(|id| is_clean(id.as_bytes())) {
         return given.clone();
     }
+    new_request_id()
+}
+
+/// An id for a request that brings none.
+pub(crate) fn new_request_id() -> HeaderValue {
     // It only tells requests apart: nobody may conclude anything from it.
     let (mut bytes, mut text) = ([0; 12], [b'0'; 24]);
     fastrand::fill(&mut bytes);

@@ -28,7 +28,8 @@ use tracing::Level;
 use crate::access::without_tokens;
 use crate::http::Server;
 use crate::http::answer::broken;
-use crate::http::client::{Client, request_id};
+use crate::http::client::{Client, new_request_id, request_id};
+use crate::http::door;
 use crate::http::ending::Connection;
 use crate::http::recent::{self, Again, Asked, Given, Question};
 use crate::http::sending::{self, FilePart, Sending};
@@ -119,7 +120,7 @@ pub(crate) async fn around(mut request: ServiceRequest, next: Next<impl MessageB
     let (request, mut response) = response.into_parts();
     let pattern = request.path().starts_with(PAGES).then(|| request.match_pattern()).flatten();
     let part = response.extensions_mut().remove::<FilePart>();
-    let response = finish(line, response, part.zip(request.conn_data::<Rc<Outlet>>()), pattern);
+    let response = finish(line, response, part, request.conn_data::<Rc<Outlet>>(), pattern);
     Ok(ServiceResponse::new(request, response))
 }
 
@@ -131,7 +132,11 @@ pub(crate) fn repeat(request: &Request, server: &Server) -> Option<Response<Obse
             if let Some(connection) = request.conn_data::<Connection>() {
                 connection.is_plain();
             }
-            Some(again(&given, request.head(), server, began, request.conn_data::<Rc<Outlet>>()).into())
+            let outlet = request.conn_data::<Rc<Outlet>>();
+            if let Some(outlet) = outlet {
+                door::keep(&given, request.peer_addr().map(|peer| peer.ip()), outlet);
+            }
+            Some(again(&given, request.head(), server, began, outlet).into())
         }
         Asked::First(question) => {
             request.extensions_mut().insert(question);
@@ -144,15 +149,36 @@ pub(crate) fn repeat(request: &Request, server: &Server) -> Option<Response<Obse
 /// What was just answered, for who asks now.
 fn again(given: &Given, request: &RequestHead, server: &Server, began: Instant, outlet: Option<&Rc<Outlet>>) -> HttpResponse<Observed> {
     let line = Line::new(server, began, request_id(&request.headers), Rc::clone(&given.told));
-    let (response, part) = given.give(&server.engine);
-    finish(line, response, part.zip(outlet), None)
+    given.note_use(&server.engine);
+    finish(line, given.give(), given.part(&server.engine), outlet, None)
+}
+
+/// Counts an answer that was just given and now leaves at the connection's door; gives the request's id.
+pub(crate) fn repeated(given: &Given, server: &Server, began: Instant) -> HeaderValue {
+    let mut line = Line::new(server, began, new_request_id(), Rc::clone(&given.told));
+    given.note_use(&server.engine);
+    let (status, _, body) = given.parts();
+    line.answer(status, None);
+    if let Some(body) = body {
+        line.sent = body.len() as u64;
+        line.metrics.sent(line.told.borrow().about).inc_by(line.sent);
+    }
+    line.whole = true;
+    line.request_id.clone()
 }
 
 /// Counts an answer from now on. A body that is part of a file goes by the connection's outlet.
-fn finish(mut line: Line, mut response: HttpResponse<BoxBody>, part: Option<(FilePart, &Rc<Outlet>)>, pattern: Option<String>) -> HttpResponse<Observed> {
+fn finish(
+    mut line: Line,
+    mut response: HttpResponse<BoxBody>,
+    part: Option<FilePart>,
+    outlet: Option<&Rc<Outlet>>,
+    pattern: Option<String>,
+) -> HttpResponse<Observed> {
     line.name(response.headers_mut());
     line.answer(response.status(), pattern);
-    let sending = part.and_then(|(part, outlet)| line.sending(&mut response, part, outlet));
+    line.outlet = outlet.cloned();
+    let sending = part.zip(outlet).and_then(|(part, outlet)| line.sending(&mut response, part, outlet));
     response.map_body(|head, body| {
         let mut observed = Observed::new(line, head.status, body);
         if let Some(sending) = sending {
@@ -196,12 +222,15 @@ struct Line {
     answered: Option<Duration>,
     /// Whether all of the answer was handed over.
     whole: bool,
+    /// The connection's, where that has one.
+    outlet: Option<Rc<Outlet>>,
 }
 
 impl Line {
     fn new(server: &Server, began: Instant, request_id: HeaderValue, told: Rc<RefCell<Told>>) -> Self {
         server.engine.metrics.running.inc();
-        Self { metrics: Arc::clone(&server.engine.metrics), began, request_id, told, received: None, sent: 0, status: GONE, answered: None, whole: false }
+        let metrics = Arc::clone(&server.engine.metrics);
+        Self { metrics, began, request_id, told, received: None, sent: 0, status: GONE, answered: None, whole: false, outlet: None }
     }
 
     /// Writes the request's id into its answer.
@@ -272,6 +301,9 @@ impl Drop for Line {
         self.metrics.received(about, self.received());
         self.metrics.answered(about, self.status, self.answered.unwrap_or_else(|| self.began.elapsed()));
         self.write();
+        if let Some(outlet) = self.outlet.take().filter(|_| self.whole) {
+            outlet.end();
+        }
     }
 }
 

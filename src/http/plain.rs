@@ -15,6 +15,7 @@ use futures::future::{Either, ready};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::http::Server as Shared;
+use crate::http::door::Door;
 use crate::http::observe::{self, Observed};
 use crate::http::socket::Socket;
 
@@ -52,7 +53,7 @@ where
     let (header_timeout, keep_alive) = (settings.header_timeout, settings.keep_alive);
     let shared = shared.clone();
     let builder = builder.listen("http", listener, move || {
-        let (ending, connected, shared) = (ending.clone(), connected.clone(), shared.clone());
+        let (ending, connected, shared, server) = (ending.clone(), connected.clone(), shared.clone(), shared.clone());
         let app = map_config(app().into_factory().map_err(|error| error.into().error_response()), |()| AppConfig::default());
         // What was just answered is answered at the door.
         let app = apply_fn_factory(app, move |request: Request, app| match observe::repeat(&request, &shared) {
@@ -73,10 +74,9 @@ where
                 connected(extensions);
             })
             .finish(app);
-        fn_service(|stream: TcpStream| async move {
-            let socket = Socket::new(stream);
-            let peer = socket.peer();
-            Ok((socket, Protocol::Http1, peer))
+        fn_service(move |stream: TcpStream| {
+            let peer = stream.peer_addr().ok();
+            ready(Ok((Socket::new(stream, Door::new(server.clone(), peer.map(|peer| peer.ip()))), Protocol::Http1, peer)))
         })
         .and_then(service)
     })?;

@@ -22,6 +22,7 @@ use entrepot_kit::{Kind, ResponseBody, Source, Timestamp};
 use foldhash::fast::RandomState;
 
 use crate::http::observe::Told;
+use crate::http::ready::Ready;
 use crate::http::sending::{self, FilePart};
 use crate::registry::{Engine, Repo, Table, Use};
 
@@ -56,11 +57,33 @@ thread_local! {
 struct Recent {
     began: Timestamp,
     answers: HashMap<Box<[u8]>, Rc<Given>, RandomState>,
+    /// Those that were asked for again, by the very bytes of their questions' heads.
+    ready: HashMap<Box<[u8]>, Rc<Ready>, RandomState>,
     bytes: usize,
     /// Large bodies that are files too.
     files: Vec<Held>,
     /// The question in hand.
     question: Vec<u8>,
+}
+
+impl Recent {
+    /// Begins a new window when the last one is over.
+    fn turn(&mut self, now: Timestamp) {
+        if !(0..WINDOW).contains(&now.0.saturating_sub(self.began.0)) {
+            self.began = now;
+            self.answers.clear();
+            self.ready.clear();
+            self.bytes = 0;
+            self.files.retain_mut(|held| std::mem::take(&mut held.is_used));
+        }
+    }
+
+    /// Whether there is room for so many bytes more, which it has then.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let has = self.answers.len().max(self.ready.len()) < MOST && self.bytes + bytes <= MOST_BYTES;
+        self.bytes += if has { bytes } else { 0 };
+        has
+    }
 }
 
 /// A body in memory, by its place there, and the same bytes as a file once that is made.
@@ -127,8 +150,20 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// The answer for who asks now, and its use written down; besides its body as a part of a file, where there is one.
-    pub(crate) fn give(&self, engine: &Engine) -> (HttpResponse<BoxBody>, Option<FilePart>) {
+    /// Its status, headers and body.
+    pub(crate) fn parts(&self) -> (StatusCode, &HeaderMap, Option<&Bytes>) {
+        (self.status, &self.headers, self.body.as_ref())
+    }
+
+    /// The answer for who asks now.
+    pub(crate) fn give(&self) -> HttpResponse<BoxBody> {
+        let mut response = HttpResponse::with_body(self.status, boxed(self.body.clone()));
+        *response.headers_mut() = self.headers.clone();
+        response
+    }
+
+    /// Writes its use down.
+    pub(crate) fn note_use(&self, engine: &Engine) {
         engine.metrics.repeated.inc();
         if self.again.is_document {
             engine.metrics.document_hits.inc();
@@ -136,9 +171,11 @@ impl Given {
         if let Some(used) = &self.again.used {
             engine.note_use(used);
         }
-        let mut response = HttpResponse::with_body(self.status, boxed(self.body.clone()));
-        *response.headers_mut() = self.headers.clone();
-        (response, self.body.as_ref().and_then(|body| part(engine, body)))
+    }
+
+    /// Its body as a part of a file, where there is one.
+    pub(crate) fn part(&self, engine: &Engine) -> Option<FilePart> {
+        self.body.as_ref().and_then(|body| part(engine, body))
     }
 }
 
@@ -192,12 +229,7 @@ pub(crate) fn ask(request: &RequestHead, engine: &Engine) -> Asked {
     }
     let now = engine.now();
     RECENT.with_borrow_mut(|recent| {
-        if !(0..WINDOW).contains(&now.0.saturating_sub(recent.began.0)) {
-            recent.began = now;
-            recent.answers.clear();
-            recent.bytes = 0;
-            recent.files.retain_mut(|held| std::mem::take(&mut held.is_used));
-        }
+        recent.turn(now);
         if !write(request, &mut recent.question) {
             return Asked::Other;
         }
@@ -236,12 +268,7 @@ fn write(request: &RequestHead, question: &mut Vec<u8>) -> bool {
     part(uri.scheme_str().unwrap_or_default().as_bytes());
     part(uri.authority().map_or("", |authority| authority.as_str()).as_bytes());
     part(uri.path_and_query().map_or("", |path| path.as_str()).as_bytes());
-    // One length for both families.
-    question.extend_from_slice(&match request.peer_addr.map(|peer| peer.ip()) {
-        Some(IpAddr::V4(address)) => address.to_ipv6_mapped().octets(),
-        Some(IpAddr::V6(address)) => address.octets(),
-        None => [0; 16],
-    });
+    question.extend_from_slice(&octets(request.peer_addr.map(|peer| peer.ip())));
     for (name, value) in sorted.iter() {
         question.push(b'\n');
         question.extend_from_slice(name.as_bytes());
@@ -249,6 +276,41 @@ fn write(request: &RequestHead, question: &mut Vec<u8>) -> bool {
         question.extend_from_slice(value);
     }
     true
+}
+
+/// An address, in one length for both families.
+fn octets(peer: Option<IpAddr>) -> [u8; 16] {
+    match peer {
+        Some(IpAddr::V4(address)) => address.to_ipv6_mapped().octets(),
+        Some(IpAddr::V6(address)) => address.octets(),
+        None => [0; 16],
+    }
+}
+
+/// The answer that was just given again to a head, byte by byte, from an address.
+pub(crate) fn ready(head: &[u8], peer: Option<IpAddr>, engine: &Engine, now: Timestamp) -> Option<Rc<Ready>> {
+    RECENT.with_borrow_mut(|recent| {
+        recent.turn(now);
+        if recent.ready.is_empty() {
+            return None;
+        }
+        recent.question.clear();
+        recent.question.extend_from_slice(&octets(peer));
+        recent.question.extend_from_slice(head);
+        let found = recent.ready.get(recent.question.as_slice())?;
+        found.given().again.made_of.is_as_it_was(engine).then(|| Rc::clone(found))
+    })
+}
+
+/// Keeps an answer by the bytes of its question's head.
+pub(crate) fn keep_ready(head: &[u8], peer: Option<IpAddr>, given: &Rc<Given>) {
+    RECENT.with_borrow_mut(|recent| {
+        let Some(ready) = Ready::new(given, recent.began) else { return };
+        let question = [&octets(peer), head].concat();
+        if recent.has_room(question.len() + ready.head_length()) {
+            recent.ready.insert(question.into(), Rc::new(ready));
+        }
+    });
 }
 
 /// Keeps an answer to a question, if it is one that can be given again.
@@ -267,9 +329,7 @@ pub(crate) fn keep(question: Question, told: &Rc<RefCell<Told>>, response: Servi
     if length <= LARGEST {
         let given = Given { status: response.status(), headers: response.headers().clone(), body: body.clone(), again, told: Rc::clone(told) };
         RECENT.with_borrow_mut(|recent| {
-            let bytes = recent.bytes + question.0.len() + length;
-            if recent.answers.len() < MOST && bytes <= MOST_BYTES {
-                recent.bytes = bytes;
+            if recent.has_room(question.0.len() + length) {
                 recent.answers.insert(question.0, Rc::new(given));
             }
         });

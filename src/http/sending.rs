@@ -46,6 +46,16 @@ impl FilePart {
         Self { file, range, is_hot: true }
     }
 
+    /// Whether the kernel surely has it in memory.
+    pub(crate) fn is_hot(&self) -> bool {
+        self.is_hot
+    }
+
+    /// The file, and where in it.
+    pub(crate) fn into_parts(self) -> (Arc<File>, Range<u64>) {
+        (self.file, self.range)
+    }
+
     /// Its length in bytes.
     pub(crate) fn length(&self) -> u64 {
         self.range.end.saturating_sub(self.range.start)

@@ -7,6 +7,7 @@ mod artifactapi;
 mod attacks;
 mod care;
 mod conformance;
+mod door;
 mod helm;
 mod history;
 mod house;
