@@ -165,6 +165,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     if let Some(remotes) = &remotes {
         tokio::spawn(Arc::clone(remotes).run());
     }
+    tokio::spawn(crate::registry::keys::begin_randomness());
     let listening = crate::http::listen(Arc::clone(&engine), options.http)?;
     Ok(Running { listening, engine, password_file, remotes, _lock: lock })
 }

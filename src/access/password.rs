@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, RECOMMENDED_SALT_LEN, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use entrepot_kit::{Error, Result};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
@@ -23,7 +25,7 @@ pub(super) struct Passwords {
     hasher: Argon2<'static>,
     turns: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
-    /// The hash of nobody's password: what an unknown user is compared with, so that it takes as long as a known one.
+    /// A hash of no password: what an unknown user is compared with, so that it takes as long as a known one.
     nobody: String,
 }
 
@@ -32,8 +34,8 @@ impl Passwords {
     pub(super) fn new(memory_kib: u32) -> Result<Self> {
         let params = Params::new(memory_kib, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST, None)
             .map_err(|cause| Error::bad_request(format!("argon2_memory_kib: {cause}")))?;
+        let nobody = nobody(&params)?;
         let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let nobody = hash(&hasher, super::token::random_text(32)?.as_bytes())?;
         Ok(Self { hasher, turns: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::default(), nobody })
     }
 
@@ -114,9 +116,33 @@ fn hash(hasher: &Argon2<'_>, password: &[u8]) -> Result<String> {
     hasher.hash_password(password).map(|hash| hash.to_string()).map_err(|cause| Error::internal(std::io::Error::other(cause.to_string())))
 }
 
+/// What looks like a hash, of chance instead of a password: comparing with it is the same work, and making it is none, which every start would wait for.
+fn nobody(params: &Params) -> Result<String> {
+    let (mut salt, mut output) = ([0_u8; RECOMMENDED_SALT_LEN], [0_u8; Params::DEFAULT_OUTPUT_LEN]);
+    getrandom::fill(&mut salt).and_then(|()| getrandom::fill(&mut output)).map_err(|cause| Error::internal(std::io::Error::from(cause)))?;
+    let (algorithm, version) = (Algorithm::Argon2id, u32::from(Version::V0x13));
+    let (memory, times, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
+    Ok(format!("${algorithm}$v={version}$m={memory},t={times},p={lanes}${salt}${output}"))
+}
+
 #[cfg(test)]
 mod tests {
+    use argon2::{Params, PasswordHash};
+
     use super::Passwords;
+
+    #[tokio::test]
+    async fn an_unknown_user_is_compared_with_what_costs_the_same() {
+        let passwords = Passwords::new(64).unwrap();
+        let stored = passwords.hash(&"correct horse".into()).await.unwrap();
+        let (known, nobody) = (PasswordHash::new(&stored).unwrap(), PasswordHash::new(&passwords.nobody).unwrap());
+        assert_eq!((known.algorithm, known.version, &known.params), (nobody.algorithm, nobody.version, &nobody.params));
+        let lengths = |hash: &PasswordHash| (hash.salt.as_ref().map(|salt| salt.len()), hash.hash.as_ref().map(|output| output.len()));
+        assert_eq!(lengths(&known), lengths(&nobody));
+        assert_eq!(lengths(&known).1, Some(Params::DEFAULT_OUTPUT_LEN));
+        assert_ne!(passwords.nobody, Passwords::new(64).unwrap().nobody);
+    }
 
     #[tokio::test]
     async fn right_wrong_and_unknown() {

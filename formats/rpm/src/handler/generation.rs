@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use entrepot_kit::{Document, Error, Kind, Moment, Piece, Pieces, Read, Repository, Result, Timestamp, blocking};
+use futures::channel::mpsc;
 use futures::future::{try_join, try_join_all};
+use futures::{SinkExt as _, StreamExt as _};
 
 use super::{beside, extras, group};
 use crate::repodata::{self, Compression, Compressor, Data, Name, Part, Repomd};
 use crate::{place, xml};
 
 /// Fragments that are read at once.
-const PAGE: usize = 250;
+const PAGE: usize = 125;
+/// Pages that may wait for a document, beside the newest: with that which is read and that which is added, four are in memory.
+const AHEAD: usize = 1;
 const XML: &str = "application/xml";
 
 /// A state of a folder's metadata.
@@ -114,27 +118,49 @@ impl Generation {
         Ok(parts)
     }
 
-    /// Documents of so many packages. While some are added, the next are read.
+    /// Documents of so many packages. Each is made at its own pace, some pages behind the one who reads: none waits for the longest of each page.
     async fn packages(&self, kinds: &[repodata::Kind], compression: Compression, files: u64) -> Result<Vec<Document>> {
-        let mut documents = kinds.iter().map(|kind| Compressor::new(*kind, compression, files)).collect::<Result<Vec<_>>>()?;
+        let (senders, making): (Vec<_>, Vec<_>) = kinds
+            .iter()
+            .map(|kind| {
+                let (sender, pages) = mpsc::channel(AHEAD);
+                (sender, self.document(*kind, compression, files, pages))
+            })
+            .unzip();
+        Ok(try_join(self.read_for(senders), try_join_all(making)).await?.1)
+    }
+
+    /// Reads all fragments, and gives them to those who make documents of them.
+    async fn read_for(&self, mut senders: Vec<mpsc::Sender<Arc<Vec<Piece>>>>) -> Result<()> {
         let mut page = self.page(None).await?;
         while let Some(last) = page.last() {
-            let after = last.path.clone();
-            let (pieces, folder) = (Arc::new(page), Arc::<str>::from(self.folder.as_str()));
-            let adding = documents.into_iter().map(|mut document| {
-                let (pieces, folder) = (Arc::clone(&pieces), Arc::clone(&folder));
-                blocking(move || {
-                    for piece in pieces.iter() {
-                        document.add(xml::piece(&piece.bytes, document.kind()), piece.path.strip_prefix(&*folder).unwrap_or(&piece.path))?;
-                    }
-                    Ok(document)
-                })
-            });
-            let next = async { if pieces.len() < PAGE { Ok(Vec::new()) } else { self.page(Some(after)).await } };
-            (documents, page) = try_join(try_join_all(adding), next).await?;
+            let after = (page.len() == PAGE).then(|| last.path.clone());
+            let pieces = Arc::new(page);
+            for sender in &mut senders {
+                sender.send(Arc::clone(&pieces)).await.map_err(Error::internal)?;
+            }
+            drop(pieces);
+            page = if after.is_some() { self.page(after).await? } else { Vec::new() };
+        }
+        Ok(())
+    }
+
+    /// A document of what comes.
+    async fn document(&self, kind: repodata::Kind, compression: Compression, files: u64, mut pages: mpsc::Receiver<Arc<Vec<Piece>>>) -> Result<Document> {
+        let mut document = Compressor::new(kind, compression, files)?;
+        let folder = Arc::<str>::from(self.folder.as_str());
+        while let Some(pieces) = pages.next().await {
+            let folder = Arc::clone(&folder);
+            document = blocking(move || {
+                for piece in pieces.iter() {
+                    document.add(xml::piece(&piece.bytes, kind), piece.path.strip_prefix(&*folder).unwrap_or(&piece.path))?;
+                }
+                Ok(document)
+            })
+            .await?;
         }
         let time = self.time;
-        try_join_all(documents.into_iter().map(|document| blocking(move || document.finish(time)))).await
+        blocking(move || document.finish(time)).await
     }
 
     async fn page(&self, after: Option<String>) -> Result<Vec<Piece>> {

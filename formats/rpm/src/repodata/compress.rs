@@ -17,8 +17,10 @@ const LEAST: usize = 64 << 10;
 const MOST: usize = 1 << 20;
 /// One package of so many ends a part that has [`LEAST`] bytes.
 const ONE_OF: u64 = 16;
-const GZIP_LEVEL: u32 = 6;
-const ZSTD_LEVEL: i32 = 9;
+/// Of the metadata of 10,000 packages, 61 MB, level 6 makes 4.68 MB in four thirds of the time that level 4 takes for 4.86.
+const GZIP_LEVEL: u32 = 4;
+/// Of the same, level 9 makes 3.31 MB in six times as long as level 3 takes for 3.28.
+const ZSTD_LEVEL: i32 = 3;
 /// Bytes of compressed parts that are remembered.
 const REMEMBERED: usize = 32 << 20;
 /// What stands behind a document in memory: its SHA-256, that of its plain form, and the length of that.
@@ -90,11 +92,6 @@ impl Compressor {
         // A part of its own: the number changes with every package.
         begun.flush()?;
         Ok(begun)
-    }
-
-    /// Which document it makes.
-    pub(crate) fn kind(&self) -> Kind {
-        self.kind
     }
 
     fn flush(&mut self) -> Result<()> {
