@@ -10,8 +10,8 @@ use entrepot_kit::Timestamp;
 
 use crate::http::recent::Given;
 
-/// Largest body, in bytes: larger ones are counted while they go out, which is the framework's business.
-const LARGEST: usize = 512 << 10;
+/// Largest body, in bytes. What does not fit into the buffer of a connection at once is cheaper through the framework.
+const LARGEST: usize = 256 << 10;
 /// What ends a line of a head.
 const END: &[u8] = b"\r\n";
 
