@@ -188,6 +188,9 @@ impl Socket {
             } else {
                 ready!(Pin::new(&mut self.stream).poll_write(context, &leaving.head))?
             };
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
             leaving.head.drain(..sent.min(head));
             leaving.body.advance(sent.saturating_sub(head));
         }

@@ -38,3 +38,26 @@ async fn charts_go_by_rule_from_both_views() {
     let index = later.owner(Call::get("/alpha/helm/index.yaml")).await.json();
     assert_eq!(index["entries"]["web"].as_array().map(Vec::len), Some(1));
 }
+
+/// The parts of a chart that nobody pushed the manifest of are tidied away; a manifest that comes at once brings them back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_counts_on_what_was_tidied_away_brings_it_back() {
+    let later = Later::start().await;
+    later.repository("helm", "helm", Kind::Hosted, json!({})).await;
+    let (config, bytes) = (br#"{"name":"web"}"#.as_slice(), chart("web", "1.0.0", "x"));
+    later.blob("helm/web", config.to_vec()).await;
+    later.blob("helm/web", bytes.clone()).await;
+    later.pass(2);
+    assert_eq!(gone(&later.tidy("helm").await, "part").len(), 2);
+    let path = format!("helm/web/blobs/{}", digest(&bytes));
+    assert_eq!(later.status(&path).await, StatusCode::NOT_FOUND);
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": IMAGE,
+        "config": { "mediaType": "application/vnd.cncf.helm.config.v1+json", "digest": digest(config), "size": config.len() },
+        "layers": [{ "mediaType": "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "digest": digest(&bytes), "size": bytes.len() }],
+    });
+    let put = later.put_manifest("helm/web", "1.0.0", &manifest).await;
+    assert_eq!(put.status, StatusCode::CREATED, "{}", put.text());
+    assert_eq!(later.oci(Method::GET, &path).await.body, bytes);
+    assert_eq!(later.owner(Call::get("/alpha/helm/charts/web/web-1.0.0.tgz")).await.body, bytes);
+}
