@@ -318,6 +318,9 @@ pub(crate) struct Observed {
     rest: Bytes,
     /// The body where the kernel sends it.
     sending: Option<Sending>,
+    /// Why the body breaks off, held back for one turn: the web framework drops a connection whose body fails at once, and with it the head
+    /// and the bytes that it has not sent yet. A client is to get them, and with them an answer that breaks off.
+    failed: Option<<BoxBody as MessageBody>::Error>,
     /// Until the body has ended.
     line: Option<(Line, Counter)>,
     length: Option<u64>,
@@ -334,10 +337,10 @@ impl Observed {
         let empty = length == Some(0) || line.told.borrow().method == Method::HEAD || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
         if empty {
             line.whole = true;
-            return Self { body, rest: Bytes::new(), sending: None, line: None, length };
+            return Self { body, rest: Bytes::new(), sending: None, failed: None, line: None, length };
         }
         let sent = line.metrics.sent(line.told.borrow().about);
-        Self { body, rest: Bytes::new(), sending: None, line: Some((line, sent)), length }
+        Self { body, rest: Bytes::new(), sending: None, failed: None, line: Some((line, sent)), length }
     }
 
     fn ended(&mut self) {
@@ -400,6 +403,9 @@ impl MessageBody for Observed {
         if this.sending.is_some() {
             return this.poll_sending(context);
         }
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let mut polled = match std::mem::take(&mut this.rest) {
             rest if rest.is_empty() => Pin::new(&mut this.body).poll_next(context),
             rest => Poll::Ready(Some(Ok(rest))),
@@ -409,9 +415,14 @@ impl MessageBody for Observed {
         {
             this.rest = chunk.split_off(PIECE);
         }
-        match &polled {
-            Poll::Ready(Some(Ok(bytes))) => this.count(bytes.len() as u64),
-            Poll::Ready(Some(Err(_))) => drop(this.line.take()),
+        match polled {
+            Poll::Ready(Some(Ok(ref bytes))) => this.count(bytes.len() as u64),
+            Poll::Ready(Some(Err(error))) => {
+                drop(this.line.take());
+                this.failed = Some(error);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             Poll::Ready(None) => this.ended(),
             Poll::Pending => {}
         }

@@ -125,6 +125,35 @@ async fn a_truncated_body_is_never_kept() {
     never_kept(Reply::bytes(good.clone()).cut_after(700_000), &good).await;
 }
 
+/// A reader of a body that breaks off at once gets an answer that breaks off, never a connection that ends without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_at_once_has_a_head() {
+    const BODIES: usize = 64;
+    let (house, upstream, good) = (House::start().await, ScriptedUpstream::start().await, large().slice(..1 << 20));
+    let digest = Sha256Digest::of(&good).hex();
+    let versions: serde_json::Map<_, _> = (0..BODIES).map(|body| (format!("1.0.{body}"), json!({ "file": "elsewhere", "sha256": digest }))).collect();
+    upstream.answer("/big", Reply::bytes(json!({ "name": "big", "versions": versions }).to_string()));
+    for body in 0..BODIES {
+        upstream.answer(&format!("/big/1.0.{body}"), Reply::bytes(good.clone()).cut_after(1000 + body));
+    }
+    toy_proxy(&house, &upstream, &[("retries", json!(0))]).await;
+    let mut readers = tokio::task::JoinSet::new();
+    for body in 0..BODIES {
+        let url = format!("http://{}/alpha/toys/big/1.0.{body}", house.host);
+        readers.spawn(async move {
+            let reply = reqwest::get(url).await.expect("a head");
+            if reply.status() == StatusCode::OK {
+                assert!(reply.bytes().await.is_err(), "a broken body ended like a good one");
+            } else {
+                assert!(reply.status().is_server_error(), "{}", reply.status());
+            }
+        });
+    }
+    while let Some(reader) = readers.join_next().await {
+        reader.expect("an answer");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_a_captive_portal_does_not_replace_an_index() {
     let (house, upstream) = (House::start().await, ScriptedUpstream::start().await);
