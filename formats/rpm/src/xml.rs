@@ -188,10 +188,14 @@ pub(crate) fn fragment(package: &Package) -> Fragment {
 
 /// The piece of a fragment that belongs into a document.
 pub(crate) fn piece(fragment: &[u8], kind: Kind) -> &[u8] {
-    let place = Kind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
-    let ends: Vec<usize> = memchr::memchr_iter(NEXT, fragment).collect();
-    let begin = place.checked_sub(1).and_then(|before| ends.get(before)).map_or(0, |end| end + 1);
-    fragment.get(begin..ends.get(place).copied().unwrap_or(fragment.len())).unwrap_or_default()
+    let split = |bytes: &'_ [u8]| memchr::memchr(NEXT, bytes).unwrap_or(bytes.len());
+    // Only as much is looked at as must be: fragments are long.
+    let found = match kind {
+        Kind::Primary => fragment.get(..split(fragment)),
+        Kind::Filelists => fragment.get(split(fragment) + 1..).and_then(|behind| behind.get(..split(behind))),
+        Kind::Other => memchr::memrchr(NEXT, fragment).and_then(|end| fragment.get(end + 1..)),
+    };
+    found.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use crate::repodata::{self, Compression, Compressor, Data, Name, Part, Repomd};
 use crate::{place, xml};
 
 /// Fragments that are read at once.
-const PAGE: usize = 125;
-/// Pages that may wait for a document, beside the newest: with that which is read and that which is added, four are in memory.
-const AHEAD: usize = 1;
+const PAGE: usize = 100;
+/// Pages that may wait for a document, beside the newest. With those which are added, and those which are read and given, eleven are in memory at most.
+const AHEAD: usize = 4;
 const XML: &str = "application/xml";
 
 /// A state of a folder's metadata.
@@ -136,23 +136,29 @@ impl Generation {
         while let Some(last) = page.last() {
             let after = (page.len() == PAGE).then(|| last.path.clone());
             let pieces = Arc::new(page);
-            for sender in &mut senders {
-                sender.send(Arc::clone(&pieces)).await.map_err(Error::internal)?;
-            }
-            drop(pieces);
-            page = if after.is_some() { self.page(after).await? } else { Vec::new() };
+            let giving = async {
+                for sender in &mut senders {
+                    sender.send(Arc::clone(&pieces)).await.map_err(Error::internal)?;
+                }
+                Ok(())
+            };
+            // The next is read meanwhile.
+            let reading = async { if after.is_some() { self.page(after).await } else { Ok(Vec::new()) } };
+            page = try_join(reading, giving).await?.0;
         }
         Ok(())
     }
 
     /// A document of what comes.
-    async fn document(&self, kind: repodata::Kind, compression: Compression, files: u64, mut pages: mpsc::Receiver<Arc<Vec<Piece>>>) -> Result<Document> {
+    async fn document(&self, kind: repodata::Kind, compression: Compression, files: u64, pages: mpsc::Receiver<Arc<Vec<Piece>>>) -> Result<Document> {
         let mut document = Compressor::new(kind, compression, files)?;
         let folder = Arc::<str>::from(self.folder.as_str());
-        while let Some(pieces) = pages.next().await {
+        // All that wait are added at once: each change of threads costs.
+        let mut pages = pages.ready_chunks(AHEAD + 1);
+        while let Some(pages) = pages.next().await {
             let folder = Arc::clone(&folder);
             document = blocking(move || {
-                for piece in pieces.iter() {
+                for piece in pages.iter().flat_map(|pieces| pieces.iter()) {
                     document.add(xml::piece(&piece.bytes, kind), piece.path.strip_prefix(&*folder).unwrap_or(&piece.path))?;
                 }
                 Ok(document)
