@@ -188,8 +188,8 @@ pub(crate) fn fragment(package: &Package) -> Fragment {
 
 /// The piece of a fragment that belongs into a document.
 pub(crate) fn piece(fragment: &[u8], kind: Kind) -> &[u8] {
-    let split = |bytes: &'_ [u8]| memchr::memchr(NEXT, bytes).unwrap_or(bytes.len());
-    // Only as much is looked at as must be: fragments are long.
+    let split = |bytes: &[u8]| memchr::memchr(NEXT, bytes).unwrap_or(bytes.len());
+    // No more is looked at than must be: fragments are long.
     let found = match kind {
         Kind::Primary => fragment.get(..split(fragment)),
         Kind::Filelists => fragment.get(split(fragment) + 1..).and_then(|behind| behind.get(..split(behind))),

@@ -16,7 +16,7 @@ const LEAST: usize = 64 << 10;
 const MOST: usize = 1 << 20;
 /// One package of so many ends a part that has [`LEAST`] bytes.
 const ONE_OF: u64 = 16;
-/// Of the metadata of 10,000 packages, 61 MB, level 6 makes 4.68 MB in four thirds of the time that level 4 takes for 4.86.
+/// Of the metadata of 10,000 packages, 61 MB, level 6 makes 4.65 MB in twice the time that level 4 takes for 4.84, and level 2 makes 5.29 in half of it.
 const GZIP_LEVEL: u32 = 4;
 /// The largest window that gzip has.
 const WINDOW_BITS: u8 = 15;
@@ -60,7 +60,7 @@ impl Memory {
     }
 }
 
-/// Compresses one part after the other, all in the same memory: clearing new memory for each costs a tenth of compressing it.
+/// Compresses one part after the other, all in the same memory: new memory for each would have to be cleared.
 struct Press {
     method: Method,
     out: Vec<u8>,
