@@ -548,7 +548,8 @@ impl Engine {
     pub(crate) async fn commit(&self, repo: &Arc<Repo>, mut commit: Commit, arrivals: Vec<Arrival>) -> Result<u64> {
         let blobs: Vec<_> = arrivals.iter().map(|arrival| arrival.blob.clone()).collect();
         let format = Arc::clone(&repo.format);
-        commit.births = entrepot_kit::blocking(move || {
+        let documents = arrivals.iter().map(|arrival| if let NewRow::Version { document, .. } = &arrival.row { document.len() } else { 0 }).sum();
+        commit.births = entrepot_kit::working(documents, move || {
             let with_fragments = |mut row: NewRow| {
                 if let NewRow::Version { package, version, document, fragments } = &mut row {
                     *fragments = format.fragments(package, version, document)?;

@@ -23,6 +23,7 @@ use crate::upstream::{Fetch, Fetched};
 pub mod artifactapi;
 mod cache;
 mod confine;
+mod detached;
 mod facade;
 mod fill;
 mod folders;
@@ -290,22 +291,6 @@ impl Engine {
         Ok(made)
     }
 
-    /// Runs `work` to its end even when the caller goes away.
-    ///
-    /// # Errors
-    /// Those of `work`; 500 when it panicked.
-    pub(crate) async fn detached<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let counted = Counted::new(&self.detached);
-        let work = async move {
-            let _counted = counted;
-            work.await
-        };
-        match self.runtime.spawn(work).await {
-            Ok(result) => result,
-            Err(cause) => Err(Error::internal(cause)),
-        }
-    }
-
     /// Asks an upstream, and counts what came of it.
     pub(crate) async fn ask(&self, repo: &Repo, fetch: &Fetch<'_>) -> Result<Fetched> {
         let upstream = repo.upstream()?;
@@ -316,27 +301,5 @@ impl Engine {
             self.metrics.allowance(upstream.settings().namespace(), allowance);
         }
         Ok(outcome?)
-    }
-
-    /// Commits and fills that run, whoever asked for them: what the end of the process has to wait for.
-    #[must_use]
-    pub fn unfinished(&self) -> usize {
-        self.detached.load(Ordering::Acquire) + self.running_fills()
-    }
-}
-
-/// Something that is counted as long as it lives.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -67,3 +67,14 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send
         Err(cause) => Err(Error::internal(cause)),
     }
 }
+
+/// Most bytes that are worked on between other requests: hashing or parsing them costs about what the way to another thread and back does.
+pub const FEW_BYTES: usize = 32 << 10;
+
+/// Runs `work` on so many bytes: at once when they are few, else where blocking is allowed. Not for work that unpacks.
+///
+/// # Errors
+/// Those of `work`, and of [`blocking`].
+pub async fn working<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    if bytes <= FEW_BYTES { work() } else { blocking(work).await }
+}

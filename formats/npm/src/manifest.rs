@@ -13,6 +13,8 @@ use crate::version::shorten;
 
 /// Most bytes that a package may unpack to.
 const MAX_UNPACKED: u64 = 4 << 30;
+/// Bytes to which a package may unpack that is read between other requests.
+const LITTLE_UNPACKED: u64 = 128 << 10;
 /// Most files of a package.
 const MAX_FILES: u64 = 500_000;
 /// Largest `package.json`.
@@ -52,9 +54,20 @@ pub fn inspect(package: impl Read) -> Result<Contents> {
     inspect_within(package, MAX_UNPACKED)
 }
 
+/// The same for a package that unpacks to little, soon enough to be done between other requests. What it refuses may only be larger.
+///
+/// # Errors
+/// As [`inspect`], and for a package that unpacks to more than little.
+pub fn inspect_small(package: impl Read) -> Result<Contents> {
+    inspect_unpacked(LimitedReader::new(flate2::read::MultiGzDecoder::new(package), LITTLE_UNPACKED), LITTLE_UNPACKED)
+}
+
 fn inspect_within(package: impl Read, most: u64) -> Result<Contents> {
     // Enough for the headers of as many files as are allowed.
-    let unpacked = LimitedReader::new(flate2::read::MultiGzDecoder::new(package), most.saturating_add(MAX_FILES * 1024));
+    inspect_unpacked(LimitedReader::new(flate2::read::MultiGzDecoder::new(package), most.saturating_add(MAX_FILES * 1024)), most)
+}
+
+fn inspect_unpacked(unpacked: impl Read, most: u64) -> Result<Contents> {
     let mut archive = tar::Archive::new(unpacked);
     // Clients go on behind an end mark: what follows it must be seen here too.
     archive.set_ignore_zeros(true);
@@ -249,7 +262,9 @@ mod tests {
 
     #[test]
     fn a_package_is_counted() {
-        let contents = inspect(&*tarball(&json!({"name": "a", "version": "1.0.0"}))).unwrap();
+        let package = tarball(&json!({"name": "a", "version": "1.0.0"}));
+        let contents = inspect(&*package).unwrap();
+        assert_eq!(super::inspect_small(&*package).unwrap(), contents);
         assert_eq!(contents.files, 2);
         assert!(contents.unpacked > contents.manifest.len() as u64);
         assert_eq!(serde_json::from_slice::<Value>(&contents.manifest).unwrap()["name"], "a");
@@ -298,6 +313,7 @@ mod tests {
         let large = Archive::new().file("package/package.json", manifest).file("package/zeros", &zeros).finish();
         assert!(large.len() < 256 << 10, "it is small until it is unpacked");
         assert!(super::inspect_within(&*large, 9 << 20).is_ok());
+        assert!(super::inspect_small(&*large).is_err(), "that is for others to unpack");
         let error = super::inspect_within(&*large, 1 << 20).unwrap_err();
         assert!(error.message().contains("4 GiB"), "{error}");
         // Zeros behind the end, which no entry counts.

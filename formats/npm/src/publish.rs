@@ -140,19 +140,19 @@ pub fn signed_text(name: &NpmName, version: &str, integrity: &str) -> String {
 
 /// The document of a version: what the client published, and `dist` by what arrived.
 #[must_use]
-pub fn version_document(name: &NpmName, publication: &Publication, facts: &Facts, publisher: &str) -> Map<String, Value> {
-    let mut document = publication.manifest.clone();
+pub fn version_document(name: &NpmName, version: &str, published: Map<String, Value>, facts: &Facts, publisher: &str) -> Map<String, Value> {
+    let mut document = published;
     let mut dist = Map::new();
     dist.insert(String::from("integrity"), facts.integrity.clone().into());
     dist.insert(String::from("shasum"), facts.shasum.clone().into());
     dist.insert(String::from("fileCount"), facts.files.into());
     dist.insert(String::from("unpackedSize"), facts.unpacked.into());
     if let Some(predicate_type) = &facts.predicate_type {
-        let url = encode_path(&name.attestations_path(&publication.version));
+        let url = encode_path(&name.attestations_path(version));
         dist.insert(String::from("attestations"), json!({"url": url, "provenance": {"predicateType": predicate_type}}));
     }
     dist.insert(String::from("signatures"), json!([{"keyid": facts.signature.key_id, "sig": facts.signature.signature}]));
-    document.insert(String::from("_id"), format!("{}@{}", name.as_str(), publication.version).into());
+    document.insert(String::from("_id"), format!("{}@{version}", name.as_str()).into());
     document.insert(String::from("_npmUser"), json!({"name": publisher}));
     document.insert(String::from("dist"), dist.into());
     document
@@ -283,7 +283,7 @@ mod tests {
         let Ok(Put::Publication(publication)) = read(&minimal_publish("@acme/widget", "1.0.0")) else { panic!("not a publication") };
         let signature = Signature { key_id: String::from("SHA256:k"), signature: String::from("s") };
         let facts = Facts { integrity: String::from("sha512-x"), shasum: String::from("00"), files: 2, unpacked: 9, signature, predicate_type: None };
-        let document = version_document(&name, &publication, &facts, "bob");
+        let document = version_document(&name, &publication.version, publication.manifest, &facts, "bob");
         assert_eq!(
             document["dist"],
             json!({"integrity": "sha512-x", "shasum": "00", "fileCount": 2, "unpackedSize": 9, "signatures": [{"keyid": "SHA256:k", "sig": "s"}]})

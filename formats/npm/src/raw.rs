@@ -143,7 +143,8 @@ impl<'a> ObjectWriter<'a> {
 
 /// Writes a JSON string.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
+    // Neither a text nor a vector has anything to refuse.
+    let _ = serde_json::to_writer(out, text);
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use entrepot_kit::records::Content;
-use entrepot_kit::{Algorithm, Digests, Error, Hasher, ReadSeek, Result, Sha256Digest, Staged};
+use entrepot_kit::{Algorithm, Digests, Error, FEW_BYTES, Hasher, ReadSeek, Result, Sha256Digest, Staged};
 use parking_lot::Mutex;
 use tempfile::TempPath;
 use tokio::sync::watch;
@@ -155,8 +155,12 @@ impl BlobWriter {
     /// # Errors
     /// 507 when the storage is full.
     pub async fn finish(mut self) -> Result<StagedBlob> {
-        self.flush().await?;
-        let work = *self.settle().await?;
+        if self.total > FEW_BYTES as u64 {
+            self.flush().await?;
+        }
+        let mut work = *self.settle().await?;
+        // Few bytes stay in memory, and are hashed sooner than another thread takes them over.
+        work.take(&self.pending).map_err(storage_failed)?;
         let size = work.hasher.size();
         let (digest, digests) = work.hasher.finish();
         let file = self.shared.file.get().cloned();

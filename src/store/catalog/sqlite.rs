@@ -73,14 +73,39 @@ struct Number {
     number: i64,
 }
 
-/// Sends the outcome, once it is known whether the batch was committed.
-type Answer = Box<dyn FnOnce(Option<&CatalogError>) + Send>;
-/// A change on its way: it is run, or told why it cannot be.
-type Work = Box<dyn FnOnce(Result<&mut SqliteConnection, &CatalogError>) -> Answer + Send>;
+/// A change on its way, whatever it gives back.
+trait Write: Send {
+    /// Runs it and keeps its outcome.
+    fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), CatalogError>;
+    /// Sends the outcome, or why there is none.
+    fn answer(self: Box<Self>, failure: Option<&CatalogError>);
+}
+
+struct Pending<T, F> {
+    change: F,
+    outcome: Option<Result<T, CatalogError>>,
+    sender: oneshot::Sender<Result<T, CatalogError>>,
+}
+
+impl<T: Send, F: Fn(&mut Conn) -> QueryResult<T> + Send> Write for Pending<T, F> {
+    fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), CatalogError> {
+        let outcome = self.outcome.insert((self.change)(connection).map_err(CatalogError::from));
+        outcome.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    fn answer(self: Box<Self>, failure: Option<&CatalogError>) {
+        let outcome = match failure {
+            Some(failure) => Err(failure.clone()),
+            None => self.outcome.unwrap_or_else(|| Err(writer_failed())),
+        };
+        // Nobody listens any more when the caller went away; the change happened all the same.
+        let _ = self.sender.send(outcome);
+    }
+}
 
 enum Job {
     /// Part of a batch.
-    Write(Work),
+    Write(Box<dyn Write>),
     /// `PRAGMA data_version` of the writer's connection: it changes when others write, and only then.
     DataVersion(oneshot::Sender<diesel::QueryResult<i64>>),
 }
@@ -125,19 +150,7 @@ impl Database {
     /// Runs a change on the writer. It happens even when the caller no longer waits.
     pub(super) async fn write<T: Send + 'static>(&self, change: impl Fn(&mut Conn) -> QueryResult<T> + Send + 'static) -> Result<T, CatalogError> {
         let (sender, receiver) = oneshot::channel();
-        let work: Work = Box::new(move |connection| {
-            // A savepoint of its own: a change that fails takes nothing of its neighbours with it.
-            let result = match connection {
-                Ok(connection) => connection.transaction(|connection| change(connection)).map_err(CatalogError::from),
-                Err(failure) => Err(failure.clone()),
-            };
-            Box::new(move |failure| {
-                let result = failure.map_or(result, |failure| Err(failure.clone()));
-                // Nobody listens any more when the caller went away; the change happened all the same.
-                let _ = sender.send(result);
-            })
-        });
-        self.enqueue(Job::Write(work)).await?;
+        self.enqueue(Job::Write(Box::new(Pending { change, outcome: None, sender }))).await?;
         receiver.await.map_err(|_| writer_failed())?
     }
 
@@ -228,17 +241,40 @@ fn write_batch(connection: &mut SqliteConnection, batch: Vec<Job>) {
     if writes.is_empty() {
         return;
     }
-    // Where the transaction cannot even begin (the file is locked, the disk is full) nobody is run and everybody is told.
-    let begun = AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE").map_err(|error| CatalogError::from(QueryError::from(error)));
-    let answers: Vec<_> = match &begun {
-        Ok(()) => writes.into_iter().map(|work| work(Ok(connection))).collect(),
-        Err(failure) => writes.into_iter().map(|work| work(Err(failure))).collect(),
-    };
-    let failure = match begun {
-        Ok(()) => AnsiTransactionManager::commit_transaction(connection).err().map(|error| CatalogError::from(QueryError::from(error))),
-        Err(_) => None,
-    };
-    for answer in answers {
-        answer(failure.as_ref());
+    let failure = run_together(connection, &mut writes).err();
+    for write in writes {
+        write.answer(failure.as_ref());
     }
+}
+
+/// Runs changes in one transaction. Where that cannot even begin (the file is locked, the disk is full), or not end, nobody's change happened.
+fn run_together(connection: &mut SqliteConnection, writes: &mut [Box<dyn Write>]) -> Result<(), CatalogError> {
+    begin(connection)?;
+    // A change that fails must take nothing of its neighbours with it. That is what savepoints are for, but within one SQLite keeps a copy of
+    // every page before it changes it: so all are run without, and only when one fails all are undone and run again, each by itself.
+    if let Some(failure) = writes.iter_mut().find_map(|write| write.run(connection).err()) {
+        // After some errors SQLite has undone everything already, and says so.
+        if AnsiTransactionManager::rollback_transaction(connection).is_err() {
+            return Err(failure);
+        }
+        if writes.len() == 1 {
+            return Ok(());
+        }
+        begin(connection)?;
+        for write in writes {
+            match connection.transaction(|connection| write.run(connection).map_err(|_| diesel::result::Error::RollbackTransaction)) {
+                Ok(()) | Err(diesel::result::Error::RollbackTransaction) => {}
+                Err(error) => {
+                    // It may be undone already, here too; a connection that is in doubt is not used again.
+                    let _ = AnsiTransactionManager::rollback_transaction(connection);
+                    return Err(QueryError::from(error).into());
+                }
+            }
+        }
+    }
+    AnsiTransactionManager::commit_transaction(connection).map_err(|error| QueryError::from(error).into())
+}
+
+fn begin(connection: &mut SqliteConnection) -> Result<(), CatalogError> {
+    AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE").map_err(|error| QueryError::from(error).into())
 }

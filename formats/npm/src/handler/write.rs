@@ -6,15 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use entrepot_kit::route::Answer;
 use entrepot_kit::{
-    Algorithm, Birth, BlobSource, Body, Change, Digests, Error, Precondition, Publish, Repository, Request, Response, Result, StageSpec, Staged, Staging,
-    blocking,
+    Algorithm, Birth, BlobSource, Body, Change, Digests, Error, FEW_BYTES, PackageState, Precondition, Publish, Repository, Request, Response, Result,
+    StageSpec, Staged, Staging, blocking, working,
 };
 use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::{ATTEMPTS, changed, not_found, overtaken, package, parse_stored, refuse_proxy, stale};
 use crate::attachments::{Base64Decoder, Event, Scanner};
-use crate::manifest::{check_agreement, inspect};
+use crate::manifest::{Contents, check_agreement, inspect, inspect_small};
 use crate::name::NpmName;
 use crate::packument;
 use crate::publish::{Edit, Facts, Publication, Put, package_document, parse_rev, read_provenance, read_put, signed_text, version_document};
@@ -37,7 +37,7 @@ pub(crate) fn put(repository: Repository<Publish>, request: Request) -> Answer {
         let received = receive(&repository, request.body).await?;
         let attached = received.package.as_ref().map(|(file, _)| file.clone());
         let (outline, reader) = (received.outline, name.clone());
-        let put = blocking(move || read_put(&reader, &outline, attached.as_deref())).await?;
+        let put = working(outline.len(), move || read_put(&reader, &outline, attached.as_deref())).await?;
         match (put, received.package) {
             (Put::Publication(publication), Some((_, staged))) => publish(&repository, &name, *publication, staged, received.provenance).await,
             (Put::Edit(edit), _) => deprecate(&repository, &name, &edit).await,
@@ -119,16 +119,17 @@ async fn publish(
     {
         return Err(error);
     }
-    if repository.version(name.as_str(), &publication.version).await?.is_some() {
+    // Only the package's own document is read, never its versions: the thousandth publish costs what the first did. Whether the version is
+    // new the commit says as well; to be asked before the package is unpacked it must be worth a question.
+    let state = repository.package(name.as_str()).await?;
+    if state.is_some() && repository.version(name.as_str(), &publication.version).await?.is_some() {
         return Err(taken(&publication.version));
     }
     check_digests(&publication, &*staged)?;
-    let reader = staged.reader().await?;
-    let manifest = publication.manifest.clone();
-    let contents = blocking(move || {
-        let contents = inspect(std::io::BufReader::with_capacity(128 << 10, reader))?;
-        check_agreement(&manifest, &contents.manifest)?;
-        Ok(contents)
+    let contents = contents(&*staged).await?;
+    let (mut publication, contents) = working(contents.manifest.len(), move || {
+        check_agreement(&publication.manifest, &contents.manifest)?;
+        Ok((publication, contents))
     })
     .await?;
     let digests = staged.digests();
@@ -149,12 +150,24 @@ async fn publish(
         predicate_type: attestations.as_ref().map(|(_, predicate_type)| predicate_type.clone()),
         integrity,
     };
-    let document = version_document(name, &publication, &facts, &repository.principal().name);
+    let published = std::mem::take(&mut publication.manifest);
+    let document = version_document(name, &publication.version, published, &facts, &repository.principal().name);
     let mut births = vec![entry(name, &publication.version, name.tarball_path(&publication.version), staged, "application/octet-stream")];
     if let Some((attested, _)) = attestations {
         births.push(entry(name, &publication.version, name.attestations_path(&publication.version), attested, "application/json"));
     }
-    commit_publication(repository, name, &publication, &document, births).await
+    commit_publication(repository, name, &publication, &document, births, state).await
+}
+
+/// What is in a package. One that is small, packed and unpacked, is read at once; what is wrong with another is found where blocking is allowed.
+async fn contents(staged: &dyn Staged) -> Result<Contents> {
+    if staged.size() <= FEW_BYTES as u64
+        && let Ok(contents) = inspect_small(staged.reader().await?)
+    {
+        return Ok(contents);
+    }
+    let reader = staged.reader().await?;
+    blocking(move || inspect(std::io::BufReader::with_capacity(128 << 10, reader))).await
 }
 
 async fn commit_publication(
@@ -163,15 +176,11 @@ async fn commit_publication(
     publication: &Publication,
     document: &Map<String, Value>,
     births: Vec<Birth>,
+    mut state: Option<PackageState>,
 ) -> Result<Response> {
     let version = &publication.version;
-    let text = Value::Object(document.clone()).to_string();
+    let text = serde_json::to_string(document).map_err(Error::internal)?;
     for _ in 0..ATTEMPTS {
-        // Only the package's own document is read, never its versions: the thousandth publish costs what the first did.
-        let state = repository.package(name.as_str()).await?;
-        if repository.version(name.as_str(), version).await?.is_some() {
-            return Err(taken(version));
-        }
         let previous = state.as_ref().map(|state| state.document.as_str());
         let mut tags = previous.and_then(RawObject::parse).map_or_else(BTreeMap::new, |document| packument::tags(&document));
         tags.extend(publication.tags.iter().map(|tag| (tag.clone(), version.clone())));
@@ -188,6 +197,10 @@ async fn commit_publication(
             Ok(revision) => return changed(StatusCode::CREATED, name, revision),
             Err(error) if error.status() == StatusCode::CONFLICT => {}
             Err(error) => return Err(error),
+        }
+        state = repository.package(name.as_str()).await?;
+        if repository.version(name.as_str(), version).await?.is_some() {
+            return Err(taken(version));
         }
     }
     Err(overtaken(name))

@@ -3,7 +3,8 @@
 use diesel::prelude::*;
 use entrepot_kit::{Algorithm, Digests, Fragment};
 
-use super::commit::Change;
+use super::commit::{Begun, Change};
+use super::prepared::Prepared;
 use super::{Conn, entries as paths, search, verify};
 use crate::store::catalog::convert::{from_json, other_digests, to_column, to_json};
 use crate::store::catalog::failure::{QueryError, QueryResult};
@@ -142,10 +143,13 @@ impl Change<'_> {
         Ok(resolved)
     }
 
-    /// The number of a package, made when its name is new.
-    fn identify(&mut self, package: &str) -> QueryResult<i64> {
+    /// A package, made when its name is new.
+    fn identify(&mut self, package: &str) -> QueryResult<Begun> {
+        if let Some(begun) = self.begun.get(package) {
+            return Ok(Begun { new: false, ..*begun });
+        }
         if let Some(id) = super::packages::identity(self.connection, self.repository, package)? {
-            return Ok(id);
+            return Ok(Begun { id, new: false });
         }
         let id = diesel::insert_into(packages::table)
             .values((
@@ -158,40 +162,47 @@ impl Change<'_> {
             ))
             .returning(packages::id)
             .get_result(self.connection)?;
-        Ok(id)
+        Ok(Begun { id, new: true })
     }
 
     pub(super) fn begin_package(&mut self, package: &str, document: &str, terms: &[String]) -> QueryResult<()> {
-        let id = self.identify(package)?;
+        let begun = self.identify(package)?;
+        let id = begun.id;
         let kept = search::kept_terms(terms);
         let terms = to_json(&kept)?;
-        let same = package_documents::table
-            .filter(package_documents::package_id.eq(id))
-            .filter(package_documents::died.is_null())
-            .filter(package_documents::terms.eq(&terms))
-            .filter(package_documents::document.eq(document));
-        if same.select(package_documents::id).first::<i64>(self.connection).optional()?.is_some() {
+        if begun.new {
+            search::insert_terms(self.connection, self.repository, id, &kept)?;
+        } else if !self.replace_document(id, document, &terms, &kept)? {
             self.touch(package);
             return Ok(());
         }
-        let live = package_documents::table.filter(package_documents::package_id.eq(id)).filter(package_documents::died.is_null());
-        let living: Option<(i64, i64, String)> =
-            live.select((package_documents::id, package_documents::born, package_documents::terms)).first(self.connection).optional()?;
-        if living.as_ref().is_none_or(|(.., before)| *before != terms) {
-            search::replace_terms(self.connection, self.repository, id, &kept)?;
-        }
-        match living {
-            Some((row, born, _)) if born == self.revision => {
-                diesel::delete(package_documents::table.find(row)).execute(self.connection)?;
-            }
-            Some((row, ..)) => {
-                diesel::update(package_documents::table.find(row)).set(package_documents::died.eq(self.revision)).execute(self.connection)?;
-            }
-            None => {}
-        }
+        self.begun.entry(package.to_owned()).or_insert(begun);
         self.insert_document(id, document, &terms)?;
         self.touch(package);
         Ok(())
+    }
+
+    /// Makes place for a document of a known package; `false` when the living one says the same.
+    fn replace_document(&mut self, id: i64, document: &str, terms: &str, kept: &[&str]) -> QueryResult<bool> {
+        let live = package_documents::table.filter(package_documents::package_id.eq(id)).filter(package_documents::died.is_null());
+        let columns = (package_documents::id, package_documents::born, package_documents::terms.eq(terms), package_documents::document.eq(document));
+        let living: Option<(i64, i64, bool, bool)> = live.select(columns).first(self.connection).optional()?;
+        let same_terms = living.is_some_and(|(_, _, same, _)| same);
+        if !same_terms {
+            search::replace_terms(self.connection, self.repository, id, kept)?;
+        }
+        match living {
+            Some((.., same_document)) if same_terms && same_document => return Ok(false),
+            Some((row, born, ..)) if born == self.revision => {
+                diesel::delete(package_documents::table.find(row)).execute(self.connection)?;
+            }
+            Some((row, ..)) => {
+                let update = diesel::update(package_documents::table.find(row)).set(package_documents::died.eq(self.revision));
+                Prepared(update.returning(package_documents::id)).get_result::<i64>(self.connection)?;
+            }
+            None => {}
+        }
+        Ok(true)
     }
 
     pub(super) fn insert_document(&mut self, package: i64, document: &str, terms: &str) -> QueryResult<()> {
@@ -207,8 +218,10 @@ impl Change<'_> {
     }
 
     pub(super) fn begin_version(&mut self, package: &str, version: &str, document: &str, pieces: &[Fragment]) -> QueryResult<()> {
-        let Some(found) = super::packages::find_living(self.connection, self.repository, package)? else {
-            return Err(QueryError::conflict(format!("there is no package {package:?} for the version {version:?}")));
+        let found = match self.begun.get(package) {
+            Some(begun) => begun.id,
+            None => super::packages::find_living(self.connection, self.repository, package)?
+                .ok_or_else(|| QueryError::conflict(format!("there is no package {package:?} for the version {version:?}")))?,
         };
         let live = versions::table.filter(versions::package_id.eq(found)).filter(versions::version.eq(version)).filter(versions::died.is_null());
         let living: Option<(i64, i64, i64, i64)> =
@@ -236,11 +249,8 @@ impl Change<'_> {
     }
 
     fn next_ordinal(&mut self, package: i64) -> QueryResult<i64> {
-        let ordinal = diesel::update(packages::table.find(package))
-            .set(packages::ordinals.eq(packages::ordinals + 1))
-            .returning(packages::ordinals)
-            .get_result(self.connection)?;
-        Ok(ordinal)
+        let count = diesel::update(packages::table.find(package)).set(packages::ordinals.eq(packages::ordinals + 1)).returning(packages::ordinals);
+        Ok(Prepared(count).get_result(self.connection)?)
     }
 
     pub(super) fn insert_version(&mut self, package: i64, version: &str, document: &str, published: i64, ordinal: i64) -> QueryResult<i64> {

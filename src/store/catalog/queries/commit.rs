@@ -1,10 +1,11 @@
 //! Revisions: one change, checked and applied inside one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use entrepot_kit::{Death, Precondition, Sha256Digest, Timestamp};
 
+use super::prepared::Prepared;
 use super::{Conn, birth, entries as paths, packages as names, repositories, restore, search};
 use crate::store::catalog::convert::{from_column, sha256};
 use crate::store::catalog::failure::{QueryError, QueryResult};
@@ -22,6 +23,17 @@ pub(super) struct Change<'a> {
     pub(super) time: i64,
     /// Packages that it touches, by name.
     touched: BTreeSet<String>,
+    /// Packages that live in it because it wrote their documents, by name.
+    pub(super) begun: BTreeMap<String, Begun>,
+}
+
+/// A package whose document was written by this change.
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    /// Its number.
+    pub(super) id: i64,
+    /// Whether there was no package of that name, ever.
+    pub(super) new: bool,
 }
 
 /// Applies a change and returns its revision.
@@ -29,7 +41,7 @@ pub(crate) fn commit(connection: &mut Conn, commit: &Commit) -> QueryResult<u64>
     commit.births.iter().try_for_each(check_lengths)?;
     let (head, head_time) = repositories::lock_head(connection, commit.repository)?;
     let (revision, time) = (head + 1, commit.now.0.max(head_time + 1));
-    let mut change = Change { connection, repository: commit.repository, revision, time, touched: BTreeSet::new() };
+    let mut change = Change { connection, repository: commit.repository, revision, time, touched: BTreeSet::new(), begun: BTreeMap::new() };
     for precondition in &commit.preconditions {
         change.check(precondition)?;
     }
@@ -225,8 +237,18 @@ impl Change<'_> {
     /// Writes this revision into every package that it touched. A proxy's files may name packages that have no row.
     fn mark_packages(&mut self) -> QueryResult<()> {
         for package in std::mem::take(&mut self.touched) {
-            let Some(id) = names::identity(self.connection, self.repository, &package)? else { continue };
-            diesel::update(packages::table.find(id)).set((packages::changed.eq(self.revision), packages::modified.eq(self.time))).execute(self.connection)?;
+            let begun = self.begun.get(&package).copied();
+            let id = match begun {
+                Some(begun) => Some(begun.id),
+                None => names::identity(self.connection, self.repository, &package)?,
+            };
+            let Some(id) = id else { continue };
+            // A new one has them from its insertion.
+            if !begun.is_some_and(|begun| begun.new) {
+                let marks = (packages::changed.eq(self.revision), packages::modified.eq(self.time));
+                let update = diesel::update(packages::table.find(id)).set(marks);
+                Prepared(update.returning(packages::id)).get_result::<i64>(self.connection)?;
+            }
             diesel::insert_into(package_changes::table)
                 .values((package_changes::package_id.eq(id), package_changes::revision.eq(self.revision), package_changes::time.eq(self.time)))
                 .execute(self.connection)?;
@@ -247,7 +269,7 @@ pub(crate) fn keep(connection: &mut Conn, repository: i64, row: &NewRow, now: Ti
         // A file that was deleted and fetched again is seen from that deletion on.
         None => paths::last_death(connection, repository, path)?.unwrap_or(0),
     };
-    let mut change = Change { connection, repository, revision: born, time: now.0, touched: BTreeSet::new() };
+    let mut change = Change { connection, repository, revision: born, time: now.0, touched: BTreeSet::new(), begun: BTreeMap::new() };
     let blobs = change.resolve_blobs(std::slice::from_ref(row))?;
     let blob = blobs.first().and_then(Option::as_deref).ok_or_else(|| QueryError::damaged("change", "an entry without a blob"))?;
     let new = birth::NewEntry { path, package: package.as_deref(), version: version.as_deref(), blob, content_type: content_type.as_deref(), data };
@@ -260,7 +282,7 @@ fn mend_kept(connection: &mut Conn, repository: i64, row: &NewRow, now: Timestam
     if !damaged {
         return Ok(());
     }
-    let mut change = Change { connection, repository, revision: living.born, time: now.0, touched: BTreeSet::new() };
+    let mut change = Change { connection, repository, revision: living.born, time: now.0, touched: BTreeSet::new(), begun: BTreeMap::new() };
     let fetched = change.resolve_blobs(std::slice::from_ref(row))?;
     if let Some(Some(blob)) = fetched.first()
         && *blob != living.blob

@@ -14,6 +14,7 @@ pub(in crate::store::catalog) mod history;
 pub(in crate::store::catalog) mod leases;
 pub(in crate::store::catalog) mod logs;
 pub(in crate::store::catalog) mod packages;
+mod prepared;
 pub(in crate::store::catalog) mod publishers;
 pub(in crate::store::catalog) mod pulls;
 pub(in crate::store::catalog) mod purge;

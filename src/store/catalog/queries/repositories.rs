@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use entrepot_kit::accounts::Tags;
 use entrepot_kit::{Address, SystemName, Timestamp};
 
+use super::prepared::Prepared;
 use super::{Conn, for_change};
 use crate::store::catalog::convert::{from_column, from_json, kind, kind_name, to_column, to_json};
 use crate::store::catalog::failure::{QueryError, QueryResult, taken};
@@ -236,6 +237,7 @@ pub(crate) fn lock_head(connection: &mut Conn, id: i64) -> QueryResult<(i64, i64
 
 /// Moves the head.
 pub(crate) fn set_head(connection: &mut Conn, id: i64, head: i64, time: i64) -> QueryResult<()> {
-    diesel::update(repositories::table.find(id)).set((repositories::head.eq(head), repositories::head_time.eq(time))).execute(connection)?;
+    let update = diesel::update(repositories::table.find(id)).set((repositories::head.eq(head), repositories::head_time.eq(time)));
+    Prepared(update.returning(repositories::id)).get_result::<i64>(connection)?;
     Ok(())
 }

@@ -28,13 +28,16 @@ fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_TERM)).unwrap_or(text)
 }
 
-/// Terms as they are kept: bounded, each once.
+/// Terms as they are kept: bounded, and none that begins another, by which it is found already.
 pub(super) fn kept_terms(terms: &[String]) -> Vec<&str> {
     let mut kept: Vec<&str> = Vec::new();
     // PostgreSQL takes no NUL in a text.
     for term in terms.iter().map(|term| cut(term)).filter(|term| !term.is_empty() && !term.contains('\0')) {
-        if kept.len() < MAX_TERMS && !kept.contains(&term) {
-            kept.push(term);
+        if !kept.iter().any(|longer| longer.starts_with(term)) {
+            kept.retain(|shorter| !term.starts_with(shorter));
+            if kept.len() < MAX_TERMS {
+                kept.push(term);
+            }
         }
     }
     kept
@@ -49,6 +52,11 @@ pub(super) fn remove_terms(connection: &mut Conn, package: i64) -> QueryResult<(
 /// Puts a package into the index under these terms only.
 pub(super) fn replace_terms(connection: &mut Conn, repository: i64, package: i64, terms: &[&str]) -> QueryResult<()> {
     remove_terms(connection, package)?;
+    insert_terms(connection, repository, package, terms)
+}
+
+/// Puts a package that is not there into the index.
+pub(super) fn insert_terms(connection: &mut Conn, repository: i64, package: i64, terms: &[&str]) -> QueryResult<()> {
     for term in terms {
         diesel::insert_into(search_terms::table)
             .values((search_terms::repository_id.eq(repository), search_terms::term.eq(term), search_terms::package_id.eq(package)))
