@@ -360,15 +360,31 @@ impl Observed {
         }
     }
 
+    /// Goes on with a body that is sent from here.
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, <Self as MessageBody>::Error>>> {
+        let mut polled = match std::mem::take(&mut self.rest) {
+            rest if rest.is_empty() => Pin::new(&mut self.body).poll_next(context),
+            rest => Poll::Ready(Some(Ok(rest))),
+        };
+        if let Poll::Ready(Some(Ok(chunk))) = &mut polled
+            && chunk.len() > PIECE
+        {
+            self.rest = chunk.split_off(PIECE);
+        }
+        match &polled {
+            Poll::Ready(Some(Ok(bytes))) => self.count(bytes.len() as u64),
+            Poll::Ready(None) => self.ended(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+
     /// Goes on with a body that the kernel sends.
     fn poll_sending(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, <Self as MessageBody>::Error>>> {
         let Some(sending) = &mut self.sending else { return Poll::Ready(None) };
         let left = match ready!(sending.poll_ready(context)) {
             Ok(left) => left,
-            Err(error) => {
-                drop(self.line.take());
-                return Poll::Ready(Some(Err(broken(entrepot_kit::Error::internal(error)).into())));
-            }
+            Err(error) => return Poll::Ready(Some(Err(broken(entrepot_kit::Error::internal(error)).into()))),
         };
         if left == 0 {
             return Poll::Ready(None);
@@ -400,32 +416,17 @@ impl MessageBody for Observed {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.get_mut();
-        if this.sending.is_some() {
-            return this.poll_sending(context);
-        }
         if let Some(error) = this.failed.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let mut polled = match std::mem::take(&mut this.rest) {
-            rest if rest.is_empty() => Pin::new(&mut this.body).poll_next(context),
-            rest => Poll::Ready(Some(Ok(rest))),
-        };
-        if let Poll::Ready(Some(Ok(chunk))) = &mut polled
-            && chunk.len() > PIECE
-        {
-            this.rest = chunk.split_off(PIECE);
-        }
-        match polled {
-            Poll::Ready(Some(Ok(ref bytes))) => this.count(bytes.len() as u64),
+        match if this.sending.is_some() { this.poll_sending(context) } else { this.poll_bytes(context) } {
             Poll::Ready(Some(Err(error))) => {
                 drop(this.line.take());
                 this.failed = Some(error);
                 context.waker().wake_by_ref();
-                return Poll::Pending;
+                Poll::Pending
             }
-            Poll::Ready(None) => this.ended(),
-            Poll::Pending => {}
+            polled => polled,
         }
-        polled
     }
 }
