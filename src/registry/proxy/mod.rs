@@ -179,7 +179,12 @@ impl Reader {
                     (located, is_first) = (*next, false);
                     failed.get_or_insert(error);
                 }
-                (Ok(None), None) => return failed.map_or(Ok(None), Err),
+                (Ok(None), None) => {
+                    let Some(failure) = failed else { return Ok(None) };
+                    // That it is not in the last place was noted of the file: it may be in the one that failed.
+                    self.engine.forget_missing(repo, path);
+                    return Err(failure);
+                }
                 (found, _) => return found,
             }
         }

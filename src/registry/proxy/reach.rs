@@ -31,6 +31,11 @@ impl Engine {
         self.cache.missing.insert((repo.id(), job.path.clone()), Missing { at: self.now(), index });
         Ok(())
     }
+
+    /// Takes back that an upstream has no such file.
+    pub(super) fn forget_missing(&self, repo: &Repo, path: &str) {
+        self.cache.missing.invalidate(&(repo.id(), path.to_owned()));
+    }
 }
 
 impl Reader {
