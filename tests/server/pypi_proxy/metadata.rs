@@ -18,14 +18,28 @@ async fn promised_metadata_is_fetched_and_held_against_its_hash() {
     match reqwest::get(format!("http://{}/alpha/mirror/{path}", mirror.house.host)).await {
         Ok(reply) if reply.status() == StatusCode::OK => assert!(reply.bytes().await.is_err(), "other metadata than was promised ended like a good one"),
         Ok(reply) => assert_eq!(reply.status(), StatusCode::BAD_GATEWAY),
-        // It was found out after the answer had begun, and before any of it was sent.
-        Err(error) => assert!(error.is_request(), "{error}"),
+        Err(error) => panic!("{error}"),
     }
     Mirror::is(&mirror.get(&path).await, "remote", metadata.as_bytes());
     Mirror::is(&mirror.get(&path).await, "cache", metadata.as_bytes());
     assert_eq!(mirror.upstream.count("/p/foo.whl.metadata"), 2);
     // Metadata that is not what was promised is looked for in the wheel, which is not there.
     assert!(mirror.upstream.count("/p/foo.whl") <= 1);
+}
+
+/// What failed where it was promised, and is in no wheel either, is a failure: it is asked for again, and not remembered as missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn promised_metadata_that_failed_is_asked_for_again() {
+    let mirror = Mirror::start(json!({})).await;
+    let (filename, wheel, metadata) = large_wheel();
+    let promised = file(&filename, "../../p/foo.whl", &wheel, json!({ "core-metadata": { "sha256": sha256(metadata.as_bytes()) } }));
+    mirror.upstream.answer("/simple/foo/", page("foo", 1, &[promised]));
+    mirror.upstream.answer_in_turn("/p/foo.whl.metadata", [Reply::status(503), Reply::bytes(metadata.clone())]);
+    let path = format!("files/foo/{filename}.metadata");
+    let failed = mirror.get(&path).await;
+    assert!(failed.status.is_server_error(), "{} {}", failed.status, failed.text());
+    assert_eq!(mirror.upstream.count("/p/foo.whl"), 1, "the wheel was looked into");
+    Mirror::is(&mirror.get(&path).await, "remote", metadata.as_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]
